@@ -1,0 +1,93 @@
+// The shape of a transformer: one description for encoders (BERT, RoBERTa) and decoders (GPT-2,
+// Llama), used by the model itself, by the checkpoint files and by the cost model.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fedclock::nn {
+
+enum class Kind { kEncoder, kDecoder };               // sees both sides / causal
+enum class Positions { kLearned, kRotary };           // added embeddings / Su et al., 2104.09864
+enum class Norm { kLayerNorm, kRmsNorm };             // 1607.06450 / 1910.07467
+enum class NormPlace { kAfterBlock, kBeforeBlock };   // BERT / GPT-2, Llama
+enum class Activation { kGelu, kGeluTanh, kRelu, kSwiGlu };  // SwiGLU adds a `gate` map
+
+// A linear map of a layer that can carry an adapter. The order is the order of Target in
+// scenario.proto.
+enum class Target { kQ, kK, kV, kO, kUp, kGate, kDown };
+inline constexpr Target kAllTargets[] = {Target::kQ,  Target::kK,    Target::kV,   Target::kO,
+                                         Target::kUp, Target::kGate, Target::kDown};
+
+// "q", "k", "v", "o", "up", "gate" or "down".
+std::string_view target_name(Target target);
+
+struct Architecture {
+  Kind kind = Kind::kEncoder;
+  Positions positions = Positions::kLearned;
+  Norm norm = Norm::kLayerNorm;
+  NormPlace norm_place = NormPlace::kAfterBlock;
+  Activation activation = Activation::kGelu;
+  int64_t vocabulary = 0;      // tokens
+  int64_t layers = 0;
+  int64_t width = 0;           // of the residual stream
+  int64_t heads = 0;
+  int64_t kv_heads = 0;        // a divisor of heads
+  int64_t head_width = 0;      // usually width / heads
+  int64_t ffn_width = 0;
+  int64_t max_tokens = 0;      // longest sequence
+  int64_t position_offset = 0; // row of the first position in the table: 2 in RoBERTa
+  int64_t token_types = 0;     // 2 in BERT, 1 in RoBERTa, 0: none
+  bool biases = true;          // of the linear maps
+  bool qkv_biases = true;      // of q, k and v alone
+  bool embedding_norm = true;  // a norm after the embeddings: BERT, RoBERTa
+  bool tied_head = true;       // the output head is the token embedding
+  double norm_epsilon = 1e-12;
+  double rope_theta = 10000.0; // base of the rotary angles
+  // Llama 3's rotary scaling; absent in the others.
+  struct RopeScaling {
+    double factor = 1, low_frequency_factor = 1, high_frequency_factor = 1;
+    double original_max_tokens = 0;
+    bool operator==(const RopeScaling&) const = default;
+  };
+  std::optional<RopeScaling> rope_scaling;
+
+  bool operator==(const Architecture&) const = default;
+};
+
+struct LinearShape {
+  int64_t in = 0, out = 0;
+};
+// Shape of a layer's map; nullopt for `gate` where the activation has none.
+std::optional<LinearShape> linear_shape(const Architecture& architecture, Target target);
+
+// The whole parameter list of a base, by fedclock's own names, in the order of the forward pass:
+//   embeddings.token [vocabulary, width], embeddings.position [offset + max_tokens, width],
+//   embeddings.type [types, width], embeddings.norm.{weight,bias} [width],
+//   layers.N.{attention_norm,ffn_norm}.{weight,bias} [width],
+//   layers.N.{q,k,v,o,gate,up,down}.{weight [out, in],bias [out]},
+//   final_norm.{weight,bias} [width] (norm before blocks only), lm_head.weight [vocabulary, width]
+//   (untied decoders only). RMS norms have no bias.
+struct ParameterShape {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+std::vector<ParameterShape> parameter_shapes(const Architecture& architecture);
+int64_t parameter_count(const Architecture& architecture);
+
+// Name of a layer's tensor: layer_tensor(3, "q.weight") is "layers.3.q.weight".
+std::string layer_tensor(int64_t layer, std::string_view rest);
+
+// Throws InputError unless widths, heads and counts fit together.
+void check_architecture(const Architecture& architecture);
+
+// BERT-like encoder and Llama-like decoder of fedclock's own bases.
+Architecture encoder_architecture(int64_t layers, int64_t width, int64_t heads, int64_t ffn_width,
+                                  int64_t max_tokens, int64_t vocabulary);
+Architecture decoder_architecture(int64_t layers, int64_t width, int64_t heads, int64_t kv_heads,
+                                  int64_t ffn_width, int64_t max_tokens, int64_t vocabulary);
+
+}  // namespace fedclock::nn
