@@ -84,6 +84,14 @@ std::string layer_tensor(int64_t layer, std::string_view rest);
 // Throws InputError unless widths, heads and counts fit together.
 void check_architecture(const Architecture& architecture);
 
+// LoRA hyper-parameters.
+struct AdapterSpec {
+  int64_t rank = 8;
+  double alpha = 16;
+  double dropout = 0;
+  std::vector<Target> targets = {Target::kQ, Target::kV};
+};
+
 // BERT-like encoder and Llama-like decoder of fedclock's own bases.
 Architecture encoder_architecture(int64_t layers, int64_t width, int64_t heads, int64_t ffn_width,
                                   int64_t max_tokens, int64_t vocabulary);

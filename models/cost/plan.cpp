@@ -1,0 +1,106 @@
+#include "models/cost/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "models/common/error.h"
+
+namespace fedclock::cost {
+namespace {
+
+int64_t elements_of(const nn::ParameterShape& parameter) {
+  int64_t elements = 1;
+  for (const int64_t extent : parameter.shape) elements *= extent;
+  return elements;
+}
+
+// Parameters of the base that full tuning changes. Layers are alike, so the first one's count
+// serves for all of them.
+int64_t tuned_base_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
+  int64_t in_layer = 0;
+  int64_t outside = 0;
+  for (const auto& parameter : nn::parameter_shapes(architecture)) {
+    if (parameter.name.starts_with("layers.0.")) {
+      in_layer += elements_of(parameter);
+    } else if (!parameter.name.starts_with("layers.")) {
+      // A classifier does not run the vocabulary head.
+      const bool unused = plan.head_outputs > 0 && parameter.name.starts_with("lm_head.");
+      if (!unused) outside += elements_of(parameter);
+    }
+  }
+  return plan.depth * in_layer + (plan.depth == architecture.layers ? outside : 0);
+}
+
+void check_adapters(const nn::Architecture& architecture, const TrainingPlan& plan) {
+  if (plan.rank < 1) {
+    throw InputError(fmt::format("adapter rank is {}: at least 1 is needed", plan.rank));
+  }
+  if (plan.targets.empty()) {
+    throw InputError("no adapter targets: name at least one of q, k, v, o, up, gate, down");
+  }
+  for (const nn::Target target : plan.targets) {
+    if (!nn::linear_shape(architecture, target)) {
+      throw InputError(fmt::format("adapter target \"{}\": this architecture has no such map",
+                                   nn::target_name(target)));
+    }
+    if (std::count(plan.targets.begin(), plan.targets.end(), target) > 1) {
+      throw InputError(
+          fmt::format("adapter target \"{}\" is named twice", nn::target_name(target)));
+    }
+  }
+}
+
+}  // namespace
+
+void check_plan(const nn::Architecture& architecture, const TrainingPlan& plan) {
+  nn::check_architecture(architecture);
+  if (plan.depth < 0 || plan.depth > architecture.layers) {
+    throw InputError(fmt::format("depth is {}: the model has {} layers, so 0 to {} is possible",
+                                 plan.depth, architecture.layers, architecture.layers));
+  }
+  if (plan.batch_rows < 1) {
+    throw InputError(fmt::format("{} rows a step: at least 1 is needed", plan.batch_rows));
+  }
+  if (plan.sequence_tokens < 1 || plan.sequence_tokens > architecture.max_tokens) {
+    throw InputError(fmt::format("{} tokens a row: the model takes 1 to {}", plan.sequence_tokens,
+                                 architecture.max_tokens));
+  }
+  if (plan.head_outputs < 0) {
+    throw InputError(fmt::format("{} head outputs: 0 or more is needed", plan.head_outputs));
+  }
+  const int64_t size = plan.bytes_per_element;
+  if (size != 2 && size != 4 && size != 8) {
+    throw InputError(fmt::format("{} bytes an element: 2, 4 or 8 is possible", size));
+  }
+  if (plan.optimizer_moments < 0) {
+    throw InputError(
+        fmt::format("{} optimiser moments: 0 or more is needed", plan.optimizer_moments));
+  }
+  if (plan.depth == 0 && plan.head_outputs == 0) {
+    throw InputError("depth is 0 and there is no trained head: nothing would be trained");
+  }
+  if (plan.depth > 0 && !plan.full_tuning) check_adapters(architecture, plan);
+}
+
+int64_t adapter_parameters(const nn::Architecture& architecture, nn::Target target, int64_t rank) {
+  const auto shape = nn::linear_shape(architecture, target);
+  ensure(shape.has_value(), "an adapter on a map that the architecture does not have");
+  return rank * (shape->in + shape->out);
+}
+
+int64_t head_parameters(const nn::Architecture& architecture, int64_t head_outputs) {
+  return head_outputs > 0 ? (architecture.width + 1) * head_outputs : 0;
+}
+
+int64_t trained_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
+  const int64_t head = head_parameters(architecture, plan.head_outputs);
+  if (plan.full_tuning) return tuned_base_parameters(architecture, plan) + head;
+  int64_t in_layer = 0;
+  for (const nn::Target target : plan.targets) {
+    in_layer += adapter_parameters(architecture, target, plan.rank);
+  }
+  return plan.depth * in_layer + head;
+}
+
+}  // namespace fedclock::cost

@@ -1,0 +1,39 @@
+// What one optimiser step trains, and on how much data: the input of the cost model.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "models/nn/architecture.h"
+
+namespace fedclock::cost {
+
+struct TrainingPlan {
+  int64_t depth = 0;                // tuned layers, counted from the output; 0 tunes the head only
+  int64_t rank = 0;                 // of the LoRA adapters; not used in full tuning
+  std::vector<nn::Target> targets;  // maps that carry an adapter; not used in full tuning
+  int64_t batch_rows = 0;           // sequences a step
+  int64_t sequence_tokens = 0;      // tokens a sequence, padding included
+  // Classes of a trained linear head on one vector a row; 0: language modelling, the frozen
+  // vocabulary head on every token.
+  int64_t head_outputs = 0;
+  // The weights of the last `depth` layers are trained instead of adapters; with depth == layers
+  // every other parameter of the base too (embeddings, final norm, vocabulary head).
+  bool full_tuning = false;
+  int64_t bytes_per_element = 4;  // of weights, activations, gradients and moments: 2, 4 or 8
+  int64_t optimizer_moments = 2;  // AdamW 2, SGD with momentum 1, SGD 0
+};
+
+// Throws InputError unless the plan fits the architecture and trains something.
+void check_plan(const nn::Architecture& architecture, const TrainingPlan& plan);
+
+// Parameters that one adapter pair on `target` has: rank (in + out).
+int64_t adapter_parameters(const nn::Architecture& architecture, nn::Target target, int64_t rank);
+
+// Parameters that a step changes: adapters or weights, and the linear head.
+int64_t trained_parameters(const nn::Architecture& architecture, const TrainingPlan& plan);
+
+// Parameters of the linear head, width x classes + classes; 0 for a language model.
+int64_t head_parameters(const nn::Architecture& architecture, int64_t head_outputs);
+
+}  // namespace fedclock::cost

@@ -1,0 +1,215 @@
+#include "models/cost/work.h"
+
+#include <algorithm>
+
+#include "models/common/error.h"
+#include "models/cost/memory.h"
+
+namespace fedclock::cost {
+namespace {
+
+using nn::Target;
+
+// Position of a map in a layer's forward pass; the attention products lie between 0 and 1.
+int stage_of(Target target) {
+  switch (target) {
+    case Target::kQ:
+    case Target::kK:
+    case Target::kV: return 0;
+    case Target::kO: return 1;
+    case Target::kUp:
+    case Target::kGate: return 2;
+    case Target::kDown: return 3;
+  }
+  throw ProgrammerError("unknown target");
+}
+
+// The sizes that every term is made of, as doubles: products of them leave 64 bits behind.
+struct Sizes {
+  double rows, tokens /* rows x sequence */, sequence, width, query_width, bytes;
+  double head_multiplications;  // multiply-adds of the head forward
+  double head_weights, head_values;
+};
+
+Sizes sizes_of(const nn::Architecture& a, const TrainingPlan& plan) {
+  Sizes s{};
+  s.rows = static_cast<double>(plan.batch_rows);
+  s.sequence = static_cast<double>(plan.sequence_tokens);
+  s.tokens = s.rows * s.sequence;
+  s.width = static_cast<double>(a.width);
+  s.query_width = static_cast<double>(a.heads * a.head_width);
+  s.bytes = static_cast<double>(plan.bytes_per_element);
+  const bool classifier = plan.head_outputs > 0;
+  const double outputs = static_cast<double>(classifier ? plan.head_outputs : a.vocabulary);
+  s.head_weights = s.width * outputs;
+  s.head_values = (classifier ? s.rows : s.tokens) * outputs;
+  s.head_multiplications = s.head_values * s.width;
+  return s;
+}
+
+// One of the products QK', PV and their gradients over all heads.
+double attention_product_flops(const Sizes& s) {
+  return 2 * s.rows * s.sequence * s.sequence * s.query_width;
+}
+
+struct Map {
+  Target target;
+  double in, out;
+};
+
+std::vector<Map> maps_of(const nn::Architecture& a) {
+  std::vector<Map> maps;
+  for (const Target target : nn::kAllTargets) {
+    if (const auto shape = nn::linear_shape(a, target)) {
+      maps.push_back({target, static_cast<double>(shape->in), static_cast<double>(shape->out)});
+    }
+  }
+  return maps;
+}
+
+bool contains(const std::vector<Target>& targets, Target target) {
+  return std::find(targets.begin(), targets.end(), target) != targets.end();
+}
+
+// How far the backward pass of a layer goes down.
+struct Reach {
+  int lowest_stage = 0;           // of a trained map
+  bool below = true;              // the gradient goes on to what lies below the lowest maps
+  double attention_products = 4;  // of dQ, dK, dP, dV
+};
+
+// A layer with tuned layers, or trained embeddings, below it: the gradient goes through all of it.
+Reach whole_layer() { return {}; }
+
+// The lowest tuned layer: nothing below its lowest trained maps needs a gradient.
+Reach lowest_layer(const nn::Architecture& a, const TrainingPlan& plan) {
+  if (plan.full_tuning) {
+    // A norm before the attention has weights of its own, below q, k and v.
+    const bool norm_below = a.norm_place == nn::NormPlace::kBeforeBlock;
+    return {.lowest_stage = 0, .below = norm_below || plan.depth == a.layers};
+  }
+  Reach reach{.lowest_stage = 3, .below = false, .attention_products = 0};
+  for (const Target target : plan.targets) {
+    reach.lowest_stage = std::min(reach.lowest_stage, stage_of(target));
+  }
+  const bool q = contains(plan.targets, Target::kQ);
+  const bool k = contains(plan.targets, Target::kK);
+  const bool v = contains(plan.targets, Target::kV);
+  // dQ and dK both start from dP.
+  reach.attention_products = double(v) + double(q || k) + double(q) + double(k);
+  return reach;
+}
+
+struct Backward {
+  double flops = 0;
+  double weight_bytes = 0;  // weights read again
+};
+
+Backward layer_backward(const nn::Architecture& a, const TrainingPlan& plan, const Sizes& s,
+                        const Reach& reach) {
+  Backward result;
+  const double rank = static_cast<double>(plan.rank);
+  for (const Map& map : maps_of(a)) {
+    const int stage = stage_of(map.target);
+    const bool input_gradient = stage > reach.lowest_stage || reach.below;
+    if (input_gradient) {
+      result.flops += 2 * s.tokens * map.in * map.out;
+      result.weight_bytes += s.bytes * map.in * map.out;
+    }
+    if (plan.full_tuning) {
+      result.flops += 2 * s.tokens * map.in * map.out;
+    } else if (contains(plan.targets, map.target)) {
+      // y += B z, z = A x: gradients of B, z and A always, of x where it is asked for.
+      result.flops += 2 * s.tokens * rank * (2 * map.out + map.in);
+      if (input_gradient) result.flops += 2 * s.tokens * rank * map.in;
+    }
+  }
+  result.flops += reach.attention_products * attention_product_flops(s);
+  return result;
+}
+
+// The base and its head, forward; no adapters.
+Work base_forward(const nn::Architecture& a, const TrainingPlan& plan, const Sizes& s) {
+  const double layers = static_cast<double>(a.layers);
+  double weights = 0;
+  for (const Map& map : maps_of(a)) weights += map.in * map.out;
+  Work work;
+  work.forward_flops = layers * (2 * s.tokens * weights + 2 * attention_product_flops(s)) +
+                       2 * s.head_multiplications;
+  const double activations =
+      layers *
+      layer_activation_bytes(a, plan.batch_rows, plan.sequence_tokens, plan.bytes_per_element);
+  work.memory_bytes = s.bytes * (layers * weights + s.head_weights + s.tokens * s.width) +
+                      2 * (activations + s.bytes * s.head_values);
+  return work;
+}
+
+void add_head_backward(const nn::Architecture& a, const TrainingPlan& plan, const Sizes& s,
+                       Work& work) {
+  const bool vocabulary_trained = plan.full_tuning && plan.depth == a.layers;
+  const bool weight_gradient = plan.head_outputs > 0 || vocabulary_trained;
+  const bool input_gradient = plan.depth > 0;
+  if (weight_gradient) work.backward_flops += 2 * s.head_multiplications;
+  if (input_gradient) {
+    work.backward_flops += 2 * s.head_multiplications;
+    work.memory_bytes += s.bytes * s.head_weights;
+  }
+  work.memory_bytes += 2 * s.bytes * s.head_values;
+}
+
+}  // namespace
+
+Work step_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
+  check_plan(architecture, plan);
+  const Sizes s = sizes_of(architecture, plan);
+  Work work = base_forward(architecture, plan, s);
+  const double depth = static_cast<double>(plan.depth);
+  if (!plan.full_tuning) {
+    for (const Target target : plan.targets) {
+      const double parameters =
+          depth * static_cast<double>(adapter_parameters(architecture, target, plan.rank));
+      work.forward_flops += 2 * s.tokens * parameters;
+      work.memory_bytes += 2 * s.bytes * parameters;  // read forward and backward
+    }
+  }
+  add_head_backward(architecture, plan, s, work);
+  if (plan.depth > 0) {
+    const Backward lowest = layer_backward(architecture, plan, s, lowest_layer(architecture, plan));
+    const Backward others = layer_backward(architecture, plan, s, whole_layer());
+    work.backward_flops += lowest.flops + (depth - 1) * others.flops;
+    // Stored activations read; gradients of the same size written and read.
+    const double activations = layer_activation_bytes(architecture, plan.batch_rows,
+                                                      plan.sequence_tokens, plan.bytes_per_element);
+    work.memory_bytes +=
+        lowest.weight_bytes + (depth - 1) * others.weight_bytes + 3 * depth * activations;
+  }
+  // Gradient, value and moments of each trained parameter, read and written.
+  work.memory_bytes += 2 * s.bytes * static_cast<double>(2 + plan.optimizer_moments) *
+                       static_cast<double>(trained_parameters(architecture, plan));
+  return work;
+}
+
+Work forward_work(const nn::Architecture& architecture, int64_t batch_rows, int64_t tokens,
+                  int64_t head_outputs, int64_t bytes_per_element) {
+  TrainingPlan plan;
+  plan.batch_rows = batch_rows;
+  plan.sequence_tokens = tokens;
+  plan.bytes_per_element = bytes_per_element;
+  // check_plan wants something to train; what a forward pass needs is the same with any head.
+  plan.head_outputs = 1;
+  check_plan(architecture, plan);
+  ensure(head_outputs >= 0, "negative head outputs");
+  plan.head_outputs = head_outputs;
+  return base_forward(architecture, plan, sizes_of(architecture, plan));
+}
+
+Work merge_work(int64_t elements, int64_t clients, int64_t bytes_per_element) {
+  ensure(elements > 0 && clients > 0 && bytes_per_element > 0, "a merge of nothing");
+  const double n = static_cast<double>(elements);
+  const double k = static_cast<double>(clients);
+  return {.forward_flops = 2 * k * n,
+          .backward_flops = 0,
+          .memory_bytes = (k + 1) * n * static_cast<double>(bytes_per_element)};
+}
+
+}  // namespace fedclock::cost

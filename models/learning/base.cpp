@@ -1,0 +1,128 @@
+#include "models/learning/base.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "models/common/error.h"
+#include "models/data/bpe.h"
+#include "models/nn/hugging_face.h"
+#include "models/nn/safetensors.h"
+#include "models/nn/torch.h"
+
+namespace fedclock::learning {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Version of the pretraining procedure: a change of it must not find old bases.
+constexpr int kProcedure = 1;
+
+Digest content_digest(const nn::TensorMap& weights, const data::Tokenizer& tokenizer) {
+  return DigestBuilder().add(nn::safetensors_image(weights)).add(tokenizer.digest()).finish();
+}
+
+void add_architecture(DigestBuilder& digest, const nn::Architecture& a) {
+  digest.add(static_cast<int>(a.kind)).add(static_cast<int>(a.positions));
+  digest.add(static_cast<int>(a.norm)).add(static_cast<int>(a.norm_place));
+  digest.add(static_cast<int>(a.activation)).add(a.vocabulary).add(a.layers).add(a.width);
+  digest.add(a.heads).add(a.kv_heads).add(a.head_width).add(a.ffn_width).add(a.max_tokens);
+  digest.add(a.position_offset).add(a.token_types).add(a.biases).add(a.qkv_biases);
+  digest.add(a.embedding_norm).add(a.tied_head).add(a.norm_epsilon).add(a.rope_theta);
+}
+
+Digest spec_digest(const PretrainedBaseSpec& spec, const std::vector<std::string>& texts) {
+  DigestBuilder digest;
+  digest.add("pretrained base").add(kProcedure);
+  add_architecture(digest, spec.architecture);
+  const PretrainSettings& s = spec.settings;
+  digest.add(s.steps).add(s.batch_rows).add(s.sequence_tokens).add(s.learning_rate);
+  digest.add(s.weight_decay).add(s.mask_fraction).add(s.cooccurrence_embeddings).add(s.seed);
+  digest.add(static_cast<int64_t>(spec.tokenizer_vocabulary)).add(spec.lowercase);
+  digest.add(spec.numerics);
+  for (const std::string& text : texts) digest.add(text);
+  return digest.finish();
+}
+
+Base assemble(const nn::Architecture& architecture, nn::TensorMap weights,
+              std::shared_ptr<const data::Tokenizer> tokenizer, std::string origin) {
+  Base base;
+  base.architecture = architecture;
+  base.digest = content_digest(weights, *tokenizer);
+  base.weights = std::make_shared<const nn::TensorMap>(std::move(weights));
+  base.tokenizer = std::move(tokenizer);
+  base.origin = std::move(origin);
+  return base;
+}
+
+// The digest that was written beside a cached base, or nothing.
+std::string recorded_digest(const fs::path& folder) {
+  std::ifstream in(folder / "digest.txt");
+  std::string text;
+  in >> text;
+  return text;
+}
+
+// Written beside the final place and renamed, so that a base is there whole or not at all.
+void keep(const fs::path& folder, const Base& base) {
+  const fs::path unfinished = folder.string() + fmt::format(".{}.part", getpid());
+  fs::create_directories(unfinished);
+  nn::save_base(unfinished, base.architecture, *base.weights);
+  base.tokenizer->save(unfinished);
+  std::ofstream(unfinished / "digest.txt") << base.digest.hex() << "\n";
+  fs::remove_all(folder);
+  fs::rename(unfinished, folder);
+}
+
+}  // namespace
+
+Base load_base_folder(const fs::path& folder) {
+  nn::Architecture architecture;
+  nn::TensorMap weights = nn::load_base(folder, architecture);
+  std::shared_ptr<const data::Tokenizer> tokenizer = data::load_tokenizer(folder);
+  if (tokenizer->size() > architecture.vocabulary) {
+    throw InputError(fmt::format("{}: the tokeniser has {} tokens, the model only {}: they do not "
+                                 "belong together",
+                                 folder.string(), tokenizer->size(), architecture.vocabulary));
+  }
+  return assemble(architecture, std::move(weights), std::move(tokenizer), folder.string());
+}
+
+Base pretrained_base(const PretrainedBaseSpec& spec, const std::vector<std::string>& texts,
+                     const fs::path& cache, int workers, const BaseReport& report) {
+  const std::string name = spec_digest(spec, texts).hex();
+  const fs::path folder = cache / "bases" / name;
+  if (!cache.empty() && fs::exists(folder)) {
+    try {
+      Base base = load_base_folder(folder);
+      base.origin = "pretrained " + name;
+      if (base.digest.hex() == recorded_digest(folder)) return base;
+      report.stage("the cached base " + name + " is damaged: pretraining it again");
+    } catch (const InputError& error) {
+      report.stage(fmt::format("the cached base {} is damaged ({}): pretraining it again", name,
+                               error.what()));
+    }
+  }
+  report.stage("training the tokeniser");
+  auto tokenizer = std::make_shared<data::BpeTokenizer>(
+      data::train_bpe(texts, {.vocabulary = spec.tokenizer_vocabulary,
+                              .lowercase = spec.lowercase,
+                              .add_prefix_space = true}));
+  report.stage(fmt::format("pretraining the base, once: {} steps", spec.settings.steps));
+  nn::TensorMap weights =
+      pretrain(spec.architecture, *tokenizer, texts, spec.settings, workers, report.step);
+  Base base = assemble(spec.architecture, std::move(weights), tokenizer, "pretrained " + name);
+  if (!cache.empty()) {
+    try {
+      keep(folder, base);
+    } catch (const fs::filesystem_error& error) {
+      report.stage(fmt::format("the base cannot be kept: {}", error.what()));
+    }
+  }
+  return base;
+}
+
+}  // namespace fedclock::learning

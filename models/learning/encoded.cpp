@@ -1,0 +1,88 @@
+#include "models/learning/encoded.h"
+
+#include <algorithm>
+
+#include "models/common/error.h"
+
+namespace fedclock::learning {
+
+namespace {
+
+EncodedRow encode_response(const data::Row& row, const data::Tokenizer& tokenizer,
+                           int64_t max_tokens) {
+  const std::vector<int32_t> prompt = tokenizer.encode(row.text);
+  const std::vector<int32_t> response = tokenizer.encode(row.response);
+  const auto fixed = static_cast<int64_t>(response.size()) + 2;  // start and end
+  if (fixed > max_tokens) {
+    throw InputError("the response \"" + row.response + "\" alone is longer than task.max_tokens (" +
+                     std::to_string(max_tokens) + "): raise max_tokens");
+  }
+  const auto room = static_cast<size_t>(max_tokens - fixed);
+  const size_t skipped = prompt.size() > room ? prompt.size() - room : 0;
+  EncodedRow encoded;
+  encoded.ids.push_back(tokenizer.start());
+  encoded.ids.insert(encoded.ids.end(), prompt.begin() + static_cast<int64_t>(skipped),
+                     prompt.end());
+  encoded.response_begin = static_cast<int32_t>(encoded.ids.size());
+  encoded.ids.insert(encoded.ids.end(), response.begin(), response.end());
+  encoded.ids.push_back(tokenizer.end());
+  encoded.types.assign(encoded.ids.size(), 0);
+  return encoded;
+}
+
+}  // namespace
+
+EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer,
+                  int64_t max_tokens) {
+  EncodedSet set;
+  set.classes = static_cast<int64_t>(dataset.classes.size());
+  set.rows.reserve(dataset.rows.size());
+  const bool responses = std::any_of(dataset.rows.begin(), dataset.rows.end(),
+                                     [](const data::Row& row) { return !row.response.empty(); });
+  for (const data::Row& row : dataset.rows) {
+    EncodedRow encoded;
+    if (responses) {
+      encoded = encode_response(row, tokenizer, max_tokens);
+    } else {
+      data::EncodedRow text =
+          data::encode_row(tokenizer, row, static_cast<int32_t>(max_tokens));
+      encoded.ids = std::move(text.ids);
+      encoded.types = std::move(text.types);
+    }
+    encoded.label = row.label;
+    set.rows.push_back(std::move(encoded));
+  }
+  if (responses) {
+    for (const std::string& name : dataset.classes) set.answers.push_back(tokenizer.encode(name));
+  }
+  return set;
+}
+
+nn::Batch make_batch(std::span<const EncodedRow* const> rows, int32_t pad) {
+  ensure(!rows.empty(), "an empty batch");
+  const auto count = static_cast<int64_t>(rows.size());
+  int64_t tokens = 0;
+  for (const EncodedRow* row : rows) {
+    tokens = std::max(tokens, static_cast<int64_t>(row->ids.size()));
+  }
+  nn::Batch batch;
+  batch.ids = at::full({count, tokens}, static_cast<int64_t>(pad), at::kLong);
+  batch.types = at::zeros({count, tokens}, at::kLong);
+  batch.real = at::zeros({count, tokens}, at::kBool);
+  auto* ids = batch.ids.data_ptr<int64_t>();
+  auto* types = batch.types.data_ptr<int64_t>();
+  auto* real = batch.real.data_ptr<bool>();
+  bool padded = false;
+  for (int64_t r = 0; r < count; ++r) {
+    const EncodedRow& row = *rows[r];
+    const auto length = static_cast<int64_t>(row.ids.size());
+    std::copy(row.ids.begin(), row.ids.end(), ids + r * tokens);
+    std::copy(row.types.begin(), row.types.end(), types + r * tokens);
+    std::fill_n(real + r * tokens, length, true);
+    padded = padded || length < tokens;
+  }
+  if (!padded) batch.real = at::Tensor();
+  return batch;
+}
+
+}  // namespace fedclock::learning

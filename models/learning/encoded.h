@@ -1,0 +1,38 @@
+// Rows as token ids, ready for batches: encoded once, shared by all jobs, never changed.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/data/row.h"
+#include "models/data/tokenizer.h"
+#include "models/nn/transformer.h"
+
+namespace fedclock::learning {
+
+struct EncodedRow {
+  std::vector<int32_t> ids;    // special tokens included
+  std::vector<int32_t> types;  // 0 for the first text, 1 for the second
+  int label = -1;
+  int32_t response_begin = -1;  // index of the response's first token; -1: no response
+};
+
+struct EncodedSet {
+  std::vector<EncodedRow> rows;
+  int64_t classes = 0;
+  // Token ids of each class's answer, for rows with responses; empty otherwise.
+  std::vector<std::vector<int32_t>> answers;
+
+  bool has_responses() const { return !answers.empty(); }
+};
+
+// Cuts rows to max_tokens. Rows with a response become `start prompt response end`, the prompt
+// cut from its beginning where there is no room; the classes' names are the answers.
+EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer,
+                  int64_t max_tokens);
+
+// Pads to the longest of the chosen rows. [rows, tokens]
+nn::Batch make_batch(std::span<const EncodedRow* const> rows, int32_t pad);
+
+}  // namespace fedclock::learning

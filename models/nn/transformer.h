@@ -1,0 +1,105 @@
+// One transformer for encoders and decoders, on plain libtorch operators, with LoRA adapters.
+//
+// Block after Vaswani et al. (1706.03762); norm after each block (BERT, 1810.04805) or before
+// (GPT-2, Llama 2302.13971); adapters y = W x + b + (alpha / rank) B A x (2106.09685).
+// Gradients flow only to tensors that require them: with a frozen base and adapters in the last d
+// layers, autograd records nothing below layer L - d, so the backward pass stops there.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <vector>
+
+#include "models/nn/architecture.h"
+#include "models/nn/tensor_map.h"
+#include "models/nn/torch.h"
+
+namespace fedclock::nn {
+
+// Tokens of several rows, padded at the end to the longest.
+struct Batch {
+  at::Tensor ids;    // [rows, tokens] int64
+  at::Tensor types;  // [rows, tokens] int64; undefined: all 0
+  at::Tensor real;   // [rows, tokens] bool, false on padding; undefined: no padding
+};
+
+// The adapter's tensors, looked up by layer and target.
+class Adapters {
+ public:
+  // `tensors` holds "layers.N.q.lora_a" [rank, in] and "layers.N.q.lora_b" [out, rank] for some
+  // layers and targets; other names ("head.weight") are left alone.
+  Adapters(const Architecture& architecture, const AdapterSpec& spec, const TensorMap& tensors);
+  // No adapters.
+  Adapters() = default;
+
+  // Drops adapter inputs with the spec's probability, from this generator: training only.
+  void enable_dropout(at::Generator generator) { generator_ = std::move(generator); }
+
+  // x [..., in] -> what the adapter of (layer, target) adds to the map's output [..., out];
+  // undefined where there is none.
+  at::Tensor delta(int64_t layer, Target target, const at::Tensor& x) const;
+
+ private:
+  struct Pair {
+    at::Tensor a, b;
+  };
+  std::vector<std::array<std::optional<Pair>, std::size(kAllTargets)>> pairs_;
+  double scale_ = 1;
+  double dropout_ = 0;
+  std::optional<at::Generator> generator_;
+};
+
+class Transformer {
+ public:
+  // `weights` by the names and shapes of parameter_shapes(); ProgrammerError otherwise.
+  Transformer(const Architecture& architecture, const TensorMap& weights);
+
+  const Architecture& architecture() const { return architecture_; }
+
+  // Hidden states after the last layer and the final norm [rows, tokens, width].
+  at::Tensor hidden(const Batch& batch, const Adapters& adapters = {}) const;
+
+  // Scores of the next (decoder) or the hidden (encoder) token at chosen places:
+  // states [n, width] -> [n, vocabulary].
+  at::Tensor vocabulary_scores(const at::Tensor& states) const;
+
+ private:
+  struct NormWeights {
+    at::Tensor weight, bias;
+  };
+  struct Linear {
+    at::Tensor weight, bias;
+  };
+  struct Layer {
+    std::array<Linear, std::size(kAllTargets)> maps;
+    NormWeights attention_norm, ffn_norm;
+  };
+  struct Context;  // what is the same for all layers of one forward pass
+
+  at::Tensor embed(const Batch& batch) const;
+  at::Tensor norm(const at::Tensor& x, const NormWeights& weights) const;
+  at::Tensor map(int64_t layer, Target target, const at::Tensor& x, const Adapters& adapters) const;
+  at::Tensor attention(int64_t layer, const at::Tensor& x, const Context& context) const;
+  at::Tensor feed_forward(int64_t layer, const at::Tensor& x, const Context& context) const;
+
+  Architecture architecture_;
+  at::Tensor token_embedding_, position_embedding_, type_embedding_, output_embedding_;
+  NormWeights embedding_norm_, final_norm_;
+  std::vector<Layer> layers_;
+  at::Tensor rope_cos_, rope_sin_;  // [max_tokens, head_width / 2]
+};
+
+// What a classification head sees of a row: the mean of its real tokens' states (encoder), or
+// the state of its last real token (decoder). hidden [rows, tokens, width] -> [rows, width].
+at::Tensor pooled(Kind kind, const at::Tensor& hidden, const at::Tensor& real);
+
+// Weights drawn from N(0, 0.02) (norms 1, biases 0), from the counter-based generator.
+TensorMap random_weights(const Architecture& architecture, uint64_t seed);
+
+// A fresh adapter: A uniform in +-1/sqrt(in), B zero, so that it changes nothing at first, in the
+// last `depth` layers; and a linear head [head_outputs, width] from N(0, 0.02) where head_outputs
+// is above 0.
+TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& spec, int64_t depth,
+                         int64_t head_outputs, uint64_t seed);
+
+}  // namespace fedclock::nn

@@ -1,0 +1,154 @@
+#include "sim/experiment/convert.h"
+
+#include <fmt/format.h>
+
+#include "models/common/error.h"
+#include "sim/federation/workload.h"
+
+namespace fedclock::experiment {
+
+namespace {
+
+constexpr double kBytesPerMbit = 1e6 / 8;
+constexpr double kGiga = 1e9;
+constexpr double kTera = 1e12;
+
+nn::Target target(v1::Target from) {
+  ensure(from >= v1::Q && from <= v1::DOWN, "an unspecified target");
+  return nn::kAllTargets[static_cast<size_t>(from) - v1::Q];
+}
+
+}  // namespace
+
+nn::AdapterSpec adapter_spec(const v1::Adapter& adapter) {
+  nn::AdapterSpec spec;
+  spec.rank = adapter.rank();
+  spec.alpha = adapter.alpha();
+  spec.dropout = adapter.dropout();
+  if (adapter.targets_size() > 0) spec.targets.clear();
+  for (const int from : adapter.targets()) {
+    spec.targets.push_back(target(static_cast<v1::Target>(from)));
+  }
+  return spec;
+}
+
+nn::Architecture architecture(const v1::Pretraining& pretraining) {
+  const v1::Architecture& a = pretraining.architecture();
+  const int64_t vocabulary =
+      a.has_vocabulary() ? a.vocabulary() : pretraining.tokenizer().vocabulary();
+  const int64_t ffn_width = a.has_ffn_width() ? a.ffn_width() : 4 * a.width();
+  if (a.kind() == v1::Architecture::DECODER) {
+    return nn::decoder_architecture(a.layers(), a.width(), a.heads(),
+                                    a.has_kv_heads() ? a.kv_heads() : a.heads(), ffn_width,
+                                    a.max_tokens(), vocabulary);
+  }
+  return nn::encoder_architecture(a.layers(), a.width(), a.heads(), ffn_width, a.max_tokens(),
+                                  vocabulary);
+}
+
+learning::PretrainSettings pretrain_settings(const v1::Pretraining& pretraining) {
+  learning::PretrainSettings settings;
+  settings.steps = pretraining.steps();
+  settings.batch_rows = pretraining.batch_size();
+  settings.sequence_tokens = pretraining.sequence_tokens();
+  settings.learning_rate = pretraining.learning_rate();
+  settings.weight_decay = pretraining.weight_decay();
+  settings.mask_fraction = pretraining.mask_fraction();
+  settings.cooccurrence_embeddings = pretraining.cooccurrence_embeddings();
+  settings.seed = pretraining.seed();
+  return settings;
+}
+
+data::SyntheticSpec synthetic_spec(const v1::SyntheticTask& task) {
+  data::SyntheticSpec spec;
+  spec.form = task.form() == v1::SyntheticTask::INSTRUCTION ? data::SyntheticForm::kInstruction
+                                                            : data::SyntheticForm::kClassification;
+  spec.domains = task.domains();
+  spec.classes = task.classes();
+  spec.seed = task.seed();
+  return spec;
+}
+
+data::PartitionSpec partition_spec(const v1::Scenario& scenario) {
+  const v1::Partition& from = scenario.task().partition();
+  data::PartitionSpec spec;
+  switch (from.kind_case()) {
+    case v1::Partition::kDirichlet:
+      spec.kind = data::PartitionSpec::kDirichlet;
+      spec.alpha = from.dirichlet().alpha();
+      break;
+    case v1::Partition::kPathological:
+      spec.kind = data::PartitionSpec::kPathological;
+      spec.classes_per_client = from.pathological().classes_per_client();
+      break;
+    case v1::Partition::kDomain: spec.kind = data::PartitionSpec::kDomain; break;
+    case v1::Partition::kIid:
+    case v1::Partition::KIND_NOT_SET: spec.kind = data::PartitionSpec::kIid; break;
+  }
+  spec.min_rows = from.min_rows();
+  spec.seed = from.has_seed() ? from.seed() : scenario.seed();
+  return spec;
+}
+
+int64_t bytes_per_element(v1::Precision precision) { return precision == v1::FP16 ? 2 : 4; }
+
+int64_t optimizer_moments(const v1::Local& local) {
+  if (local.optimizer() != v1::SGD) return 2;
+  return local.momentum() > 0 ? 1 : 0;
+}
+
+cost::Machine machine(const v1::Device& device, const std::string& mode, v1::Precision precision) {
+  const v1::PowerMode* chosen = nullptr;
+  for (const v1::PowerMode& candidate : device.modes()) {
+    if (mode.empty() || candidate.name() == mode) {
+      chosen = &candidate;
+      break;
+    }
+  }
+  ensure(chosen != nullptr, "a power mode that validation should have refused");
+  cost::Machine result;
+  result.name = device.name();
+  const double tflops = precision == v1::FP16 ? chosen->fp16_tflops() : chosen->fp32_tflops();
+  result.peak_flops = tflops * kTera;
+  result.efficiency = device.efficiency();
+  result.memory_bandwidth_bytes_s = device.memory_bandwidth_gb_s() * kGiga;
+  result.memory_bytes = device.memory_gb() * kGiga;
+  result.step_overhead_s = device.step_overhead_s();
+  return result;
+}
+
+int32_t device_count(const v1::Platform& platform) {
+  int32_t count = 0;
+  for (const v1::DeviceGroup& group : platform.devices()) count += group.count();
+  return count;
+}
+
+platform::PlatformSpec platform_spec(const v1::Platform& platform,
+                                     const std::vector<cost::Machine>& machines,
+                                     const cost::Machine* server) {
+  platform::PlatformSpec spec;
+  spec.model = platform.network_model() == v1::TCP ? platform::NetworkModel::kTcp
+                                                   : platform::NetworkModel::kFluid;
+  for (const v1::DeviceGroup& group : platform.devices()) {
+    for (int i = 0; i < group.count(); ++i) {
+      const size_t client = spec.devices.size();
+      spec.devices.push_back({.name = fmt::format("client-{}", client),
+                              .speed_flops = federation::effective_flops(machines.at(client)),
+                              .up_bytes_s = group.network().up_mbit_s() * kBytesPerMbit,
+                              .down_bytes_s = group.network().down_mbit_s() * kBytesPerMbit,
+                              .latency_s = group.network().latency_s()});
+    }
+  }
+  spec.server.name = "server";
+  // Without a server nothing is ever computed on it: any speed will do.
+  spec.server.speed_flops = server != nullptr ? federation::effective_flops(*server) : 1.0;
+  if (platform.server().has_ingress_mbit_s()) {
+    spec.server.ingress_bytes_s = platform.server().ingress_mbit_s() * kBytesPerMbit;
+  }
+  if (platform.server().has_egress_mbit_s()) {
+    spec.server.egress_bytes_s = platform.server().egress_mbit_s() * kBytesPerMbit;
+  }
+  return spec;
+}
+
+}  // namespace fedclock::experiment

@@ -1,0 +1,40 @@
+// Scenario messages as the plain structures that models/ and sim/platform work with.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "models/cost/machine.h"
+#include "models/data/partition.h"
+#include "models/data/synthetic.h"
+#include "models/learning/base.h"
+#include "models/nn/architecture.h"
+#include "sim/platform/platform.h"
+#include "sim/scenario/scenario.pb.h"
+
+namespace fedclock::experiment {
+
+nn::AdapterSpec adapter_spec(const v1::Adapter& adapter);
+
+// The base that fedclock pretrains; its vocabulary is the one given, else the tokeniser's.
+nn::Architecture architecture(const v1::Pretraining& pretraining);
+learning::PretrainSettings pretrain_settings(const v1::Pretraining& pretraining);
+
+data::SyntheticSpec synthetic_spec(const v1::SyntheticTask& task);
+data::PartitionSpec partition_spec(const v1::Scenario& scenario);
+
+// The device in a power mode (empty: its first), with the peak of the precision.
+cost::Machine machine(const v1::Device& device, const std::string& mode, v1::Precision precision);
+int64_t bytes_per_element(v1::Precision precision);
+int64_t optimizer_moments(const v1::Local& local);
+
+// Devices of all groups.
+int32_t device_count(const v1::Platform& platform);
+
+// Hosts and links; `machines` holds each device's, in order; `server` may be nullptr.
+platform::PlatformSpec platform_spec(const v1::Platform& platform,
+                                     const std::vector<cost::Machine>& machines,
+                                     const cost::Machine* server);
+
+}  // namespace fedclock::experiment

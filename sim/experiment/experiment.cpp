@@ -1,0 +1,316 @@
+#include "sim/experiment/experiment.h"
+
+#include <fmt/format.h>
+
+#include "models/common/error.h"
+#include "models/cost/presets.h"
+#include "models/learning/pool_learner.h"
+#include "models/nn/hugging_face.h"
+#include "sim/experiment/convert.h"
+#include "sim/federation/schedule/schedule.h"
+
+namespace fedclock::experiment {
+
+namespace {
+
+namespace fs = std::filesystem;
+using scenario::Problems;
+
+constexpr double kGiga = 1e9;
+
+}  // namespace
+
+Experiment::Experiment(const scenario::Loaded& loaded, const Options& options)
+    : loaded_(loaded), options_(options) {
+  Problems problems(loaded_.locations);
+  if (options.timing_only && scenario().stop().has_accuracy()) {
+    problems.add("stop.accuracy", fmt::format("{}", scenario().stop().accuracy()),
+                 "a stop at an accuracy needs the learning that --timing-only skips: drop one of "
+                 "the two");
+  }
+  read_data(problems);
+  read_architecture(problems);
+  problems.throw_if_any();
+  deal_rows(problems);
+  problems.throw_if_any();
+  make_clients();
+  check_memory(problems);
+  problems.throw_if_any();
+}
+
+fs::path Experiment::data_path(const std::string& folder, const std::string& file,
+                               const std::string& field) const {
+  const fs::path base = !folder.empty() ? loaded_.folder / folder : options_.data_folder;
+  if (base.empty()) {
+    throw InputError(fmt::format(
+        "{}: there is no data folder: give the folder that holds {} with --data DIR, in the "
+        "environment variable FEDCLOCK_DATA, or in the scenario",
+        field, file));
+  }
+  return base / file;
+}
+
+void Experiment::read_data(Problems& problems) {
+  const v1::Task& task = scenario().task();
+  if (task.has_synthetic()) {
+    data::SyntheticSpec spec = synthetic_spec(task.synthetic());
+    spec.rows = task.synthetic().train_rows();
+    data_.train = data::synthetic_rows(spec, "train");
+    spec.rows = task.synthetic().test_rows();
+    data_.test = data::synthetic_rows(spec, "test");
+    return;
+  }
+  const v1::FileTask& files = task.files();
+  try {
+    data::TableSpec spec;
+    spec.file = data_path(files.folder(), files.train(), "task.files.train");
+    spec.text_field = files.text_field();
+    spec.pair_field = files.pair_field();
+    spec.label_field = files.label_field();
+    spec.domain_field = files.domain_field();
+    spec.classes.assign(files.classes().begin(), files.classes().end());
+    data_ = data::read_train_and_test(
+        spec, data_path(files.folder(), files.test(), "task.files.test"));
+    data::sample_rows(data_.train, files.max_train_rows(), files.seed());
+    data::sample_rows(data_.test, files.max_test_rows(), files.seed() + 1);
+  } catch (const InputError& error) {
+    problems.add("task.files", "", error.what());
+  }
+}
+
+void Experiment::read_architecture(Problems& problems) {
+  const v1::Model& model = scenario().model();
+  if (model.has_pretrain()) {
+    architecture_ = architecture(model.pretrain());
+    return;
+  }
+  try {
+    architecture_ = nn::read_config(fs::path(model.folder()) / "config.json");
+    const int64_t depth = scenario().federation().assignment().uniform().depth();
+    if (depth > architecture_.layers) {
+      problems.add("federation.assignment.uniform.depth", fmt::format("{}", depth),
+                   fmt::format("the model has {} layers: at most that many can be tuned",
+                               architecture_.layers));
+    }
+    if (scenario().task().max_tokens() > architecture_.max_tokens) {
+      problems.add("task.max_tokens", fmt::format("{}", scenario().task().max_tokens()),
+                   fmt::format("the model reads at most {} tokens", architecture_.max_tokens));
+    }
+    for (const nn::Target target : adapter_spec(model.adapter()).targets) {
+      if (!nn::linear_shape(architecture_, target)) {
+        problems.add("model.adapter.targets", std::string(nn::target_name(target)),
+                     "the model's layers have no such map");
+      }
+    }
+  } catch (const InputError& error) {
+    problems.add("model.folder", model.folder(), error.what());
+  }
+}
+
+void Experiment::deal_rows(Problems& problems) {
+  const int32_t clients = device_count(scenario().platform());
+  try {
+    partition_ = data::partition(data_.train, clients, partition_spec(scenario()));
+  } catch (const InputError& error) {
+    problems.add("task.partition", "", error.what());
+  }
+}
+
+void Experiment::make_clients() {
+  const v1::Scenario& s = scenario();
+  const size_t classes = data_.train.classes.size();
+  int32_t client = 0;
+  for (const v1::DeviceGroup& group : s.platform().devices()) {
+    const cost::Machine of_group = machine(group.device(), group.mode(), s.timing().precision());
+    for (int i = 0; i < group.count(); ++i, ++client) {
+      data::RowSplit split = data::split_rows(
+          partition_[client], s.task().client_test_fraction(), s.seed(), client);
+      federation::Client one;
+      one.device = group.device().name();
+      one.machine = of_group;
+      one.class_rows.assign(classes, 0);
+      for (const int32_t row : split.train) {
+        const int label = data_.train.rows[row].label;
+        if (label >= 0) ++one.class_rows[label];
+      }
+      one.train_rows = std::make_shared<const std::vector<int32_t>>(std::move(split.train));
+      one.test_rows = std::make_shared<const std::vector<int32_t>>(std::move(split.test));
+      clients_.push_back(std::move(one));
+    }
+  }
+  if (s.platform().has_server()) {
+    server_ = std::make_unique<cost::Machine>(
+        machine(s.platform().server().device(), "", s.timing().precision()));
+  }
+}
+
+void Experiment::check_memory(Problems& problems) {
+  const v1::Scenario& s = scenario();
+  const auto assignment =
+      federation::make_assignment(s.federation().assignment(), architecture_.layers);
+  federation::WorkloadSpec spec;
+  const bool other = s.timing().has_architecture();
+  timed_name_ = other ? s.timing().architecture() : model_name();
+  spec.timed = other ? cost::architecture_preset(s.timing().architecture()) : architecture_;
+  spec.learning_layers = architecture_.layers;
+  spec.adapter = adapter_spec(s.model().adapter());
+  const bool responses = s.task().synthetic().form() == v1::SyntheticTask::INSTRUCTION;
+  spec.head_outputs = responses ? 0 : static_cast<int64_t>(data_.train.classes.size());
+  spec.deepest = assignment->deepest();
+  const v1::Local& local = s.federation().local();
+  spec.batch_rows = s.timing().has_batch_size() ? s.timing().batch_size() : local.batch_size();
+  spec.sequence_tokens =
+      s.timing().has_sequence_tokens() ? s.timing().sequence_tokens() : s.task().max_tokens();
+  spec.bytes_per_element = bytes_per_element(s.timing().precision());
+  spec.optimizer_moments = optimizer_moments(local);
+  try {
+    workload_ = std::make_unique<federation::Workload>(spec);
+  } catch (const InputError& error) {
+    problems.add("timing", timed_name_, error.what());
+    return;
+  }
+  if (spec.deepest == 0 && spec.head_outputs == 0) {
+    problems.add("federation.assignment", "0",
+                 "without a head and without a tuned layer there is nothing to train: tune at "
+                 "least one layer");
+    return;
+  }
+  if (options_.allow_out_of_memory) return;
+  const double needed = workload_->memory({spec.deepest}).total();
+  for (int group = 0; group < s.platform().devices_size(); ++group) {
+    const v1::Device& device = s.platform().devices(group).device();
+    if (needed <= device.memory_gb() * kGiga) continue;
+    problems.add(fmt::format("platform.devices[{}].device.memory_gb", group),
+                 fmt::format("{}", device.memory_gb()),
+                 fmt::format("{} does not hold the training of {} at depth {}, which needs {:.3g} "
+                             "GB: tune fewer layers, take smaller batches or another device",
+                             device.name(), timed_name_, spec.deepest, needed / kGiga));
+  }
+}
+
+std::string Experiment::model_name() const {
+  return fmt::format("{} of {} layers, width {}",
+                     architecture_.kind == nn::Kind::kEncoder ? "encoder" : "decoder",
+                     architecture_.layers, architecture_.width);
+}
+
+std::vector<std::string> Experiment::corpus() const {
+  const v1::Pretraining& pretrain = scenario().model().pretrain();
+  if (pretrain.has_synthetic()) {
+    const v1::SyntheticCorpus& from = pretrain.synthetic();
+    data::SyntheticSpec spec;
+    spec.domains = from.domains();
+    spec.classes = from.classes();
+    spec.rows = from.rows();
+    spec.seed = from.seed();
+    return data::synthetic_corpus(spec);
+  }
+  const v1::FileCorpus& from = pretrain.files();
+  std::vector<fs::path> files;
+  for (const std::string& file : from.files()) {
+    files.push_back(data_path(from.folder(), file, "model.pretrain.files"));
+  }
+  return data::read_corpus(files, {from.fields().begin(), from.fields().end()},
+                           from.max_bytes_per_file());
+}
+
+learning::Base Experiment::base(const learning::BaseReport& report) const {
+  const v1::Model& model = scenario().model();
+  if (!model.has_pretrain()) return learning::load_base_folder(model.folder());
+  learning::PretrainedBaseSpec spec;
+  spec.architecture = architecture_;
+  spec.settings = pretrain_settings(model.pretrain());
+  spec.tokenizer_vocabulary = model.pretrain().tokenizer().vocabulary();
+  spec.lowercase = model.pretrain().tokenizer().lowercase();
+  spec.numerics = options_.numerics;
+  return learning::pretrained_base(spec, corpus(), options_.cache_folder, options_.workers, report);
+}
+
+std::unique_ptr<learning::Learner> Experiment::learner(const learning::BaseReport& report,
+                                                       v1::Result& result) const {
+  if (options_.timing_only) return learning::make_timing_only_learner();
+  learning::LearnerSpec spec;
+  spec.base = base(report);
+  spec.adapter = adapter_spec(scenario().model().adapter());
+  spec.train = data_.train;
+  spec.test = data_.test;
+  spec.max_tokens = scenario().task().max_tokens();
+  spec.evaluation_rows = scenario().evaluation().batch_size();
+  spec.workers = options_.workers;
+  result.set_base_digest(spec.base.digest.hex());
+  return learning::make_pool_learner(spec);
+}
+
+v1::Result Experiment::description() const {
+  const v1::Scenario& s = scenario();
+  v1::Result result;
+  result.set_version(options_.version);
+  result.set_scenario(s.name());
+  result.set_scenario_digest(DigestBuilder().add(scenario::to_text(s)).finish().hex());
+  result.set_learned(!options_.timing_only);
+  result.set_numerics(options_.numerics);
+  result.set_learning_model(model_name());
+  result.set_timed_model(timed_name_);
+  *result.mutable_assumptions() = s.assumptions();
+  const auto add_assumptions = [&](const v1::Device& device) {
+    for (const std::string& text : device.assumptions()) {
+      result.add_assumptions(device.name() + ": " + text);
+    }
+  };
+  for (const v1::DeviceGroup& group : s.platform().devices()) add_assumptions(group.device());
+  if (s.platform().has_server()) add_assumptions(s.platform().server().device());
+  for (const std::string& name : data_.train.classes) result.add_classes(name);
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    v1::ClientSummary& client = *result.add_clients();
+    client.set_client(static_cast<int32_t>(i));
+    client.set_device(clients_[i].device);
+    client.set_train_rows(static_cast<int32_t>(clients_[i].train_rows->size()));
+    client.set_test_rows(static_cast<int32_t>(clients_[i].test_rows->size()));
+    for (const int32_t rows : clients_[i].class_rows) client.add_class_rows(rows);
+  }
+  return result;
+}
+
+v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
+  const v1::Scenario& s = scenario();
+  v1::Result result = description();
+  const std::unique_ptr<learning::Learner> learner = this->learner(observer.base, result);
+
+  std::vector<cost::Machine> machines;
+  for (const federation::Client& client : clients_) machines.push_back(client.machine);
+  kernel::Simulation simulation;
+  platform::Platform world(simulation, platform_spec(s.platform(), machines, server_.get()));
+  results::Recorder recorder(*learner, observer.round);
+  const v1::Federation& f = s.federation();
+  federation::Federation federation{
+      .scenario = s,
+      .clients = clients_,
+      .server = server_.get(),
+      .answers = {.selection = federation::make_selection(
+                      f.selection(), static_cast<int32_t>(clients_.size()), s.seed()),
+                  .assignment = federation::make_assignment(f.assignment(), architecture_.layers),
+                  .local = federation::make_local(f.local(), s.seed()),
+                  .aggregation = federation::make_aggregation(f.aggregation())},
+      .workload = *workload_,
+      .simulation = simulation,
+      .platform = world,
+      .learner = *learner,
+      .recorder = recorder,
+      .stop_reason = {},
+      .last_states = {}};
+  learning::Value final_state;
+  const auto job = [&]() -> kernel::Task<void> {
+    final_state = co_await federation::run_schedule(federation);
+  };
+  simulation.run(job(), "the federation");
+  federation.measure_last();
+  recorder.add_to(result);
+  result.set_stop_reason(federation.stop_reason);
+  if (learner->has_numbers()) {
+    result.set_adapter_digest(learner->content_digest(final_state).hex());
+    if (!out.empty()) learner->save(final_state, out / "final_adapter");
+  }
+  return result;
+}
+
+}  // namespace fedclock::experiment

@@ -1,0 +1,82 @@
+// One run of a scenario: data, base, learner, platform and federation put together.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/data/partition.h"
+#include "models/learning/base.h"
+#include "models/learning/learner.h"
+#include "sim/federation/federation.h"
+#include "sim/results/result.pb.h"
+#include "sim/scenario/load.h"
+
+namespace fedclock::experiment {
+
+struct Options {
+  std::filesystem::path data_folder;   // where the scenario names none; may be empty
+  std::filesystem::path cache_folder;  // for pretrained bases; empty: nothing is kept
+  int workers = 1;
+  bool timing_only = false;  // skip the learning; the clock is the same to the last bit
+  bool allow_out_of_memory = false;  // do not refuse a device whose memory is too small
+  std::string version;       // of fedclock
+  std::string numerics;      // kernels and libraries in use, part of base and result
+};
+
+struct Observer {
+  learning::BaseReport base;
+  results::Recorder::Observer round;  // in order, once a round's numbers are known
+};
+
+// A scenario with its data read, its rows dealt out and its costs known: what can be checked
+// before anything is computed.
+class Experiment {
+ public:
+  // Expects a loaded and validated scenario. Throws InputError with all problems that the data and
+  // the model's files bring to light, at the places of the fields.
+  Experiment(const scenario::Loaded& loaded, const Options& options);
+
+  const v1::Scenario& scenario() const { return loaded_.scenario; }
+  const data::Dataset& train() const { return data_.train; }
+  // Of all rows of each client, own test rows included.
+  const data::Partition& partition() const { return partition_; }
+  const std::vector<federation::Client>& clients() const { return clients_; }
+  const federation::Workload& workload() const { return *workload_; }
+  const std::string& timed_name() const { return timed_name_; }
+
+  // The result so far: all but the rounds.
+  v1::Result description() const;
+
+  // Once in a process, because SimGrid's clock does not go back. Writes final_adapter/ into `out`
+  // where it is not empty and something was learnt.
+  v1::Result run(const Observer& observer, const std::filesystem::path& out);
+
+ private:
+  void read_data(scenario::Problems& problems);
+  void read_architecture(scenario::Problems& problems);
+  void deal_rows(scenario::Problems& problems);
+  void make_clients();
+  void check_memory(scenario::Problems& problems);
+  std::filesystem::path data_path(const std::string& folder, const std::string& file,
+                                  const std::string& field) const;
+  std::vector<std::string> corpus() const;
+  std::string model_name() const;
+  learning::Base base(const learning::BaseReport& report) const;
+  std::unique_ptr<learning::Learner> learner(const learning::BaseReport& report,
+                                             v1::Result& result) const;
+
+  scenario::Loaded loaded_;
+  Options options_;
+  data::TrainAndTest data_;
+  nn::Architecture architecture_;  // that learns
+  std::string timed_name_;
+  data::Partition partition_;
+  std::vector<federation::Client> clients_;
+  std::unique_ptr<cost::Machine> server_;
+  std::unique_ptr<federation::Workload> workload_;
+};
+
+}  // namespace fedclock::experiment

@@ -1,0 +1,82 @@
+// A federated job as it runs: its clients, its five answers, and what they share.
+//
+// The schedule (when) drives everything: it asks the selection who takes part, the assignment what
+// each one tunes, the local answer how it trains, moves the bytes over the platform, and hands the
+// updates to the aggregation. All of it is about work and dates; numbers are the learner's, and
+// only a stop at a target accuracy waits for one.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/learning/learner.h"
+#include "sim/federation/aggregation/aggregation.h"
+#include "sim/federation/assignment/assignment.h"
+#include "sim/federation/local/local.h"
+#include "sim/federation/selection/selection.h"
+#include "sim/federation/workload.h"
+#include "sim/kernel/simulation.h"
+#include "sim/platform/platform.h"
+#include "sim/results/recorder.h"
+#include "sim/scenario/scenario.pb.h"
+
+namespace fedclock::federation {
+
+// A device with its rows. Clients are numbered from 0 in the platform's order.
+struct Client {
+  std::string device;          // name of the profile
+  cost::Machine machine;       // in its power mode
+  learning::Rows train_rows;   // numbers of rows in the training set
+  learning::Rows test_rows;    // its own, held out; may be empty
+  std::vector<int32_t> class_rows;  // training rows of each class; may be empty
+};
+
+struct Answers {
+  std::unique_ptr<Selection> selection;
+  std::unique_ptr<Assignment> assignment;
+  std::unique_ptr<Local> local;
+  std::unique_ptr<Aggregation> aggregation;
+};
+
+// One run. Everything it refers to outlives it.
+struct Federation {
+  const v1::Scenario& scenario;
+  const std::vector<Client>& clients;
+  const cost::Machine* server;  // nullptr: the platform has none
+  Answers answers;
+  const Workload& workload;
+  kernel::Simulation& simulation;
+  platform::Platform& platform;
+  learning::Learner& learner;
+  results::Recorder& recorder;
+
+  // The adapter that everyone starts from.
+  learning::Value initial_state() const;
+
+  // Whether another round begins: records the reason when none does.
+  bool begins_round(int64_t round);
+
+  // Records the end of a round and measures the global state where the scenario says so.
+  void end_round(int64_t round, const learning::Value& global);
+  // The same where every client has a model of its own: accuracies are means over clients.
+  void end_round_of_many(int64_t round, const std::vector<learning::Value>& states);
+  // After the last round: measures it, whether or not it was due.
+  void measure_last();
+
+  std::string stop_reason;
+  std::vector<learning::Value> last_states;  // one, or one of each client
+
+ private:
+  void measure(int64_t round);
+  void measure_clients(int64_t round);
+};
+
+// Whether `every` asks for a measurement in this round (0: the last round only, which the end of
+// the run measures).
+bool is_due(int64_t round, int32_t every);
+
+}  // namespace fedclock::federation

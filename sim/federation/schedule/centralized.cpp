@@ -1,0 +1,41 @@
+#include "models/common/error.h"
+#include "sim/federation/schedule/schedule.h"
+
+namespace fedclock::federation {
+
+namespace {
+
+// All clients' training rows, in client order, as one client's.
+learning::Rows all_rows(const std::vector<Client>& clients) {
+  std::vector<int32_t> rows;
+  for (const Client& client : clients) {
+    rows.insert(rows.end(), client.train_rows->begin(), client.train_rows->end());
+  }
+  return std::make_shared<const std::vector<int32_t>>(std::move(rows));
+}
+
+}  // namespace
+
+// The reference that no federation beats on equal steps: the server trains on all rows; a round is
+// the local answer's steps, and nothing travels.
+kernel::Task<learning::Value> run_centralized(Federation& f) {
+  ensure(f.server != nullptr, "centralised training without a server");
+  Client everyone;
+  everyone.machine = *f.server;
+  everyone.train_rows = all_rows(f.clients);
+  learning::Value global = f.initial_state();
+  f.end_round(0, global);
+  for (int64_t round = 1; f.begins_round(round); ++round) {
+    const Plan plan = f.answers.assignment->plan(round, 0);
+    const learning::TrainJob job = f.answers.local->job(round, 0, everyone, plan);
+    global = f.learner.train(global, job);
+    const auto rows = static_cast<int64_t>(job.rows->size());
+    co_await f.platform.compute_on_server(
+        f.workload.training_flops(*f.server, plan, job.settings.steps_for(rows)));
+    f.recorder.round(round).central_update = global;
+    f.end_round(round, global);
+  }
+  co_return global;
+}
+
+}  // namespace fedclock::federation

@@ -1,0 +1,44 @@
+// The files of a run's output folder:
+//   result.pb            the Result message, byte-identical for the same scenario
+//   rounds.csv           a line a round
+//   clients.csv          a line for each client of each round
+//   scenario.textproto   the scenario as it was run, standing on its own
+//   final_adapter/       the last global adapter in PEFT's layout (written by the learner)
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "models/common/digest.h"
+#include "sim/results/result.pb.h"
+
+namespace fedclock::results {
+
+// Makes the folder. Throws InputError where it cannot be made or written to, or where it holds the
+// result of another scenario: nothing of that is lost.
+void prepare_folder(const std::filesystem::path& folder, const v1::Result& planned);
+
+// `scenario_text` becomes scenario.textproto.
+void write_files(const std::filesystem::path& folder, const v1::Result& result,
+                 const std::string& scenario_text);
+
+// Throws InputError where there is no result.pb or it cannot be parsed.
+v1::Result read_result(const std::filesystem::path& folder);
+
+// Name of the whole result: of the bytes of result.pb, which hold the adapter's digest.
+Digest run_digest(const v1::Result& result);
+
+// The bytes of result.pb.
+std::string result_bytes(const v1::Result& result);
+
+// One line a round. Phases are means over the round's clients. Columns:
+// round,simulated_s,accuracy,loss,train_loss,client_accuracy,bytes_up,bytes_down,
+// download_s,train_s,upload_s,wait_s,merge_s
+std::string rounds_csv(const v1::Result& result);
+
+// One line for each client of each round. Columns:
+// round,client,device,depth,train_rows,train_loss,accuracy,bytes_up,bytes_down,
+// download_s,train_s,upload_s,wait_s
+std::string clients_csv(const v1::Result& result);
+
+}  // namespace fedclock::results

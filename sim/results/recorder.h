@@ -1,0 +1,72 @@
+// Collects what happens in a run, and turns it into a Result once the numbers are known.
+//
+// Dates are written down while the clock runs; accuracies and losses are promises of the learner,
+// looked up in the order of the rounds, so that a person can follow them.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "models/learning/learner.h"
+#include "sim/results/result.pb.h"
+
+namespace fedclock::results {
+
+struct ClientRecord {
+  int32_t client = 0;
+  int64_t depth = 0;
+  int64_t rows = 0;  // training rows
+  double download_s = 0, train_s = 0, upload_s = 0;
+  double end_s = 0;  // date at which its part was done
+  int64_t bytes_up = 0, bytes_down = 0;
+  learning::Value update;      // empty where it did not train
+  learning::Value evaluation;  // on its own test rows
+};
+
+struct RoundRecord {
+  int64_t round = 0;
+  double start_s = 0, end_s = 0, merge_s = 0;
+  std::deque<ClientRecord> clients;  // addresses stay valid while clients are added
+  std::vector<learning::Value> evaluations;         // of the model or models, on the test rows
+  std::vector<learning::Value> client_evaluations;  // of each client, on its own test rows
+  std::vector<int32_t> evaluated_clients;           // whose those are
+  learning::Value central_update;                   // of centralised training
+};
+
+class Recorder {
+ public:
+  // Told of each round in order, once its numbers are known.
+  using Observer = std::function<void(const v1::Round&)>;
+
+  Recorder(learning::Learner& learner, Observer observer)
+      : learner_(learner), observer_(std::move(observer)) {}
+
+  RoundRecord& begin_round(int64_t round, double now_s);
+  RoundRecord& round(int64_t round);
+  // The client's record of the round, made at the first call; the reference stays valid.
+  ClientRecord& client(int64_t round, int32_t client);
+  int64_t last_round() const { return static_cast<int64_t>(rounds_.size()) - 1; }
+
+  // Waits for the numbers of all rounds up to this one and tells the observer.
+  const v1::Round& resolve(int64_t round);
+  // Accuracy of the last round, which may not be resolved yet, and those before it are by then;
+  // NaN where it was not measured. Waits.
+  double measured_accuracy(int64_t last_round);
+  // All rounds, resolved.
+  void add_to(v1::Result& result);
+
+ private:
+  v1::Round resolved(const RoundRecord& record);
+  // Means over the models that were measured.
+  learning::Metrics mean_metrics(const std::vector<learning::Value>& evaluations);
+
+  learning::Learner& learner_;
+  Observer observer_;
+  std::deque<RoundRecord> rounds_;      // by round number, from 0
+  std::deque<v1::Round> resolved_;  // the first of them
+};
+
+}  // namespace fedclock::results

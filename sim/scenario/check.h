@@ -1,0 +1,70 @@
+// Tools for validate(): one message at its path, its fields by name, and the usual checks.
+#pragma once
+
+#include <google/protobuf/message.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "sim/scenario/location.h"
+#include "sim/scenario/scenario.pb.h"
+
+namespace fedclock::scenario {
+
+// The fields of one message. The range checks look at fields that are set only, since the defaults
+// are right, and leave alone what has a problem already and what is no finite number.
+class Fields {
+ public:
+  Fields(const google::protobuf::Message& message, std::string path, Problems& problems)
+      : message_(message), path_(std::move(path)), problems_(problems) {}
+
+  Fields child(std::string_view name) const;            // a message field
+  Fields item(std::string_view name, int index) const;  // an item of a list of messages
+  std::string path(std::string_view name) const { return join_path(path_, name); }
+
+  // True where the field is set (a list: not empty).
+  bool has(std::string_view name) const;
+  // A number, or its default.
+  double number(std::string_view name) const;
+  // The field as a message shows it; "not set".
+  std::string shown(std::string_view name) const;
+
+  // Adds a problem of the field, with its value, unless it has one.
+  void problem(std::string_view name, const std::string& message) const;
+  // False, with a problem, where the field is not set. `what` says what to write.
+  bool require(std::string_view name, std::string_view what) const;
+  // False, with a problem, where the value lies outside. `hint` follows the message.
+  bool within(std::string_view name, double low, double high, std::string_view hint = {}) const;
+  bool at_least(std::string_view name, double low, std::string_view hint = {}) const;
+  // Above `low`, and at most `high`.
+  bool above(std::string_view name, double low, double high, std::string_view hint = {}) const;
+
+ private:
+  bool unchecked(std::string_view name) const;
+
+  const google::protobuf::Message& message_;
+  std::string path_;
+  Problems& problems_;
+};
+
+// "; did you mean 0.028 s (28 ms)?" for a value that lies too high by a unit's factor and would
+// lie in [low, high] with it; nothing otherwise. `wrong` and `right` are units as printed.
+std::string unit_hint(double value, double factor, double low, double high, std::string_view wrong,
+                      std::string_view right);
+
+// Numbers of clients: devices over all groups.
+int64_t client_count(const v1::Scenario& scenario);
+// Layers of the learning model, where the scenario itself says them.
+std::optional<int64_t> learning_layers(const v1::Scenario& scenario);
+
+// The parts of validate(), one for each part of a scenario.
+void check_task(const v1::Scenario& scenario, Problems& problems);
+void check_model(const v1::Scenario& scenario, Problems& problems);
+void check_federation(const v1::Scenario& scenario, Problems& problems);
+void check_platform(const v1::Scenario& scenario, Problems& problems);
+void check_timing(const v1::Scenario& scenario, Problems& problems);
+void check_ends(const v1::Scenario& scenario, Problems& problems);  // evaluation and stop
+
+}  // namespace fedclock::scenario

@@ -1,0 +1,128 @@
+#include "sim/scenario/profiles.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sim/scenario/bind.h"
+#include "sim/scenario/suggest.h"
+#include "sim/scenario/syntax.h"
+
+namespace fedclock::scenario {
+namespace {
+
+namespace fs = std::filesystem;
+
+// `folder` and every folder above it. A relative folder is followed to the root of the disk, but
+// stays relative as long as it can, so that messages show short names.
+std::vector<fs::path> upwards(const fs::path& folder) {
+  std::vector<fs::path> folders;
+  fs::path at = folder.empty() ? fs::path(".") : folder.lexically_normal();
+  while (at.has_relative_path() && at != "." && *--at.end() != "..") {
+    folders.push_back(at);
+    at = at.parent_path();
+  }
+  fs::path above = fs::absolute(folder.empty() ? fs::path(".") : folder).lexically_normal();
+  for (std::size_t i = 0; i < folders.size(); ++i) above = above.parent_path();
+  for (; above != above.parent_path(); above = above.parent_path()) folders.push_back(above);
+  folders.push_back(above);
+  return folders;
+}
+
+class Resolver {
+ public:
+  Resolver(const fs::path& scenario_folder, const fs::path& library, Locations& locations,
+           Problems& problems)
+      : scenario_folder_(scenario_folder),
+        library_(library),
+        locations_(locations),
+        problems_(problems) {}
+
+  // Holder is a DeviceGroup or a Server.
+  template <typename Holder>
+  void resolve(Holder& holder, const std::string& path) {
+    if (!holder.has_profile()) return;
+    const std::string device_path = join_path(path, "device");
+    v1::Device device;
+    Locations lower;
+    if (!read(holder.profile(), join_path(path, "profile"), device_path, device, lower)) {
+      problems_.excuse(device_path);
+      return;
+    }
+    merge_over(holder.device(), device);
+    *holder.mutable_device() = device;
+    holder.clear_profile();
+    locations_.add_below(device_path, lower);
+    locations_.erase_under(join_path(path, "profile"));
+  }
+
+ private:
+  bool read(const std::string& profile, const std::string& path, const std::string& device_path,
+            v1::Device& device, Locations& lower) {
+    const std::string file = find(profile, path);
+    if (file.empty()) return false;
+    const auto read = read_scenario_file(file, locations_.find(path), path, problems_);
+    if (!read) return false;
+    lower.set(device_path, {file, 0, 0});
+    Binder(read->source, lower, problems_).merge(read->root, device_path, device);
+    return true;
+  }
+
+  // The profile's file; empty, with a problem, where there is none.
+  std::string find(const std::string& profile, const std::string& path) {
+    const fs::path folder = folder_of(path, locations_, scenario_folder_);
+    if (profile.ends_with(".textproto")) {
+      const fs::path file = (folder / profile).lexically_normal();
+      std::error_code ignored;
+      if (fs::is_regular_file(file, ignored)) return file.string();
+      problems_.add_at(locations_.find(path), path, in_quotes(profile),
+                       fmt::format("there is no file {}", file.string()));
+      return {};
+    }
+    std::vector<fs::path> searched = upwards(folder);
+    for (const fs::path& more : upwards(scenario_folder_)) searched.push_back(more);
+    if (!library_.empty()) searched.push_back(library_);
+    std::set<std::string> known;
+    for (const fs::path& parent : searched) {
+      const fs::path devices = (parent / "devices").lexically_normal();
+      std::error_code ignored;
+      const fs::path file = devices / (profile + ".textproto");
+      if (!profile.empty() && fs::is_regular_file(file, ignored)) return file.string();
+      for (const fs::directory_entry& entry : fs::directory_iterator(devices, ignored)) {
+        if (entry.path().extension() == ".textproto") known.insert(entry.path().stem().string());
+      }
+    }
+    problems_.add_at(locations_.find(path), path, in_quotes(profile),
+                     fmt::format("there is no devices/{}.textproto here, in a folder above or in "
+                                 "the library of devices; {}",
+                                 profile, suggest_name(profile, {known.begin(), known.end()})));
+    return {};
+  }
+
+  fs::path scenario_folder_, library_;
+  Locations& locations_;
+  Problems& problems_;
+};
+
+}  // namespace
+
+fs::path folder_of(const std::string& path, const Locations& locations,
+                   const fs::path& scenario_folder) {
+  const Location where = locations.find(path);
+  return where.line == 0 ? scenario_folder : fs::path(where.file).parent_path();
+}
+
+void resolve_profiles(const fs::path& scenario_folder, const fs::path& library,
+                      v1::Scenario& scenario, Locations& locations, Problems& problems) {
+  if (!scenario.has_platform()) return;
+  Resolver resolver(scenario_folder, library, locations, problems);
+  v1::Platform& platform = *scenario.mutable_platform();
+  for (int i = 0; i < platform.devices_size(); ++i) {
+    resolver.resolve(*platform.mutable_devices(i), item_path("platform.devices", i));
+  }
+  if (platform.has_server()) resolver.resolve(*platform.mutable_server(), "platform.server");
+}
+
+}  // namespace fedclock::scenario

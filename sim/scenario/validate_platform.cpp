@@ -1,0 +1,218 @@
+// Checks of the platform and of what is timed on it. A missing or impossible cost is refused here,
+// because it would become a wrong time without a word.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <vector>
+
+#include "models/cost/presets.h"
+#include "sim/scenario/check.h"
+#include "sim/scenario/suggest.h"
+
+namespace fedclock::scenario {
+namespace {
+
+// Plausible ranges. A value outside is a slip of units more often than a machine.
+constexpr double kSlowest_mbit_s = 0.001, kFastest_mbit_s = 1e7;
+constexpr double kLeastMemory_gb = 0.001, kMostMemory_gb = 4096;
+constexpr double kSlowestMemory_gb_s = 0.01, kFastestMemory_gb_s = 100000;
+constexpr double kSlowestPeak_tflops = 1e-5, kFastestFp32_tflops = 1000;
+constexpr double kFastestFp16_tflops = 20000;
+
+// The first unit, of several, in which the value would be plausible.
+struct Slip {
+  double factor;
+  std::string_view unit;
+};
+std::string slip_hint(double value, double low, double high, const std::vector<Slip>& slips,
+                      std::string_view right) {
+  for (const Slip& slip : slips) {
+    std::string hint = unit_hint(value, slip.factor, low, high, slip.unit, right);
+    if (!hint.empty()) return hint;
+  }
+  return {};
+}
+
+void check_rate(const Fields& fields, std::string_view name, std::string_view why) {
+  const double value = fields.number(name);
+  std::string hint = slip_hint(value, kSlowest_mbit_s, kFastest_mbit_s,
+                               {{1e6, "bit/s"}, {1e3, "kbit/s"}}, "Mbit/s");
+  if (value <= 0) hint = fmt::format("; {}", why);
+  fields.within(name, kSlowest_mbit_s, kFastest_mbit_s, hint);
+}
+
+void check_link(const Fields& group) {
+  if (!group.require("network", "write network { up_mbit_s: 20 down_mbit_s: 50 latency_s: 0.01 }"))
+    return;
+  const Fields link = group.child("network");
+  for (const char* name : {"up_mbit_s", "down_mbit_s"}) {
+    if (!link.require(name, "write the bandwidth in Mbit/s (10^6 bit/s)")) continue;
+    check_rate(link, name, "over a link without bandwidth nothing ever arrives");
+  }
+  if (!link.require("latency_s", "write the one-way latency in seconds, 0 for none")) return;
+  link.within("latency_s", 0, 10,
+              slip_hint(link.number("latency_s"), 0, 10, {{1e3, "ms"}, {1e6, "us"}}, "s"));
+}
+
+void check_modes(const v1::Device& machine, const Fields& device) {
+  if (!device.require("modes", "write at least one power mode with its fp32_tflops")) return;
+  std::set<std::string> names;
+  for (int i = 0; i < machine.modes_size(); ++i) {
+    const Fields mode = device.item("modes", i);
+    const v1::PowerMode& values = machine.modes(i);
+    if (mode.require("name", "give the mode a name, such as \"15W\"") &&
+        !names.insert(values.name()).second) {
+      mode.problem("name", "is the name of an earlier mode too; each mode has its own");
+    }
+    mode.require("fp32_tflops", "write the peak rate in TFLOP/s (10^12 FLOP/s)");
+    for (const auto& [name, most] : {std::pair{"fp32_tflops", kFastestFp32_tflops},
+                                     std::pair{"fp16_tflops", kFastestFp16_tflops}}) {
+      mode.within(name, kSlowestPeak_tflops, most,
+                  slip_hint(mode.number(name), kSlowestPeak_tflops, most,
+                            {{1e3, "GFLOP/s"}, {1e12, "FLOP/s"}}, "TFLOP/s"));
+    }
+    mode.within("busy_w", 0, 100000);
+    if (values.has_busy_w() && machine.has_idle_w() && values.busy_w() < machine.idle_w()) {
+      mode.problem("busy_w", fmt::format("is below the idle power, {} W", machine.idle_w()));
+    }
+  }
+}
+
+void check_device(const v1::Device& machine, const Fields& device) {
+  device.require("name", "give the device a name");
+  if (device.require("memory_gb", "write the memory for training in GB (10^9 bytes)")) {
+    device.within("memory_gb", kLeastMemory_gb, kMostMemory_gb,
+                  slip_hint(machine.memory_gb(), kLeastMemory_gb, kMostMemory_gb,
+                            {{1e3, "MB"}, {1e6, "kB"}, {1e9, "bytes"}}, "GB"));
+  }
+  if (device.require("memory_bandwidth_gb_s", "write the memory's bandwidth in GB/s")) {
+    device.within("memory_bandwidth_gb_s", kSlowestMemory_gb_s, kFastestMemory_gb_s,
+                  slip_hint(machine.memory_bandwidth_gb_s(), kSlowestMemory_gb_s,
+                            kFastestMemory_gb_s, {{1e3, "MB/s"}, {1e9, "bytes/s"}}, "GB/s"));
+  }
+  check_modes(machine, device);
+  if (device.require("efficiency", "write the share of the peak rate that training reaches")) {
+    device.above("efficiency", 0, 1,
+                 unit_hint(machine.efficiency(), 100, 0, 1, "percent", "a share of 1"));
+  }
+  if (device.require("step_overhead_s", "write the fixed seconds of a step, 0 for none")) {
+    device.within("step_overhead_s", 0, 10,
+                  slip_hint(machine.step_overhead_s(), 0, 10, {{1e3, "ms"}, {1e6, "us"}}, "s"));
+  }
+  device.within("idle_w", 0, 100000);
+}
+
+// Index of the mode that the group runs in; -1 where the device has no such mode.
+int mode_of(const v1::DeviceGroup& group) {
+  for (int i = 0; i < group.device().modes_size(); ++i) {
+    if (!group.has_mode() || group.device().modes(i).name() == group.mode()) return i;
+  }
+  return -1;
+}
+
+void check_group(const v1::DeviceGroup& values, const Fields& group) {
+  group.within("count", 1, 1e8, "leave the whole group out where there is no such device");
+  check_link(group);
+  if (!group.require("device", "name a `profile`, or write the `device` out")) return;
+  check_device(values.device(), group.child("device"));
+  if (values.has_mode() && values.device().modes_size() > 0 && mode_of(values) < 0) {
+    std::vector<std::string> names;
+    for (const v1::PowerMode& mode : values.device().modes()) names.push_back(mode.name());
+    group.problem("mode", "is no power mode of this device; " + suggest_name(values.mode(), names));
+  }
+}
+
+void check_server(const v1::Scenario& scenario, const Fields& platform) {
+  const v1::Schedule& schedule = scenario.federation().schedule();
+  if (!scenario.platform().has_server()) {
+    if (schedule.has_local_only()) return;
+    platform.require("server", schedule.has_centralized()
+                                   ? "centralized training runs on it: name its `profile`"
+                                   : "the schedule merges on it: name its `profile`");
+    return;
+  }
+  const Fields server = platform.child("server");
+  if (server.require("device", "name a `profile`, or write the `device` out")) {
+    check_device(scenario.platform().server().device(), server.child("device"));
+  }
+  for (const char* name : {"ingress_mbit_s", "egress_mbit_s"}) {
+    if (server.has(name)) check_rate(server, name, "leave it out where it is never a bottleneck");
+  }
+}
+
+// FP16 needs a rate in 16-bit on every mode that trains.
+void check_precision(const v1::Scenario& scenario, Problems& problems) {
+  if (scenario.timing().precision() != v1::FP16) return;
+  const auto check = [&](const v1::Device& device, int mode, const std::string& path) {
+    if (mode < 0) return;
+    Fields(device.modes(mode), item_path(path + ".modes", mode), problems)
+        .require("fp16_tflops", fmt::format("timing.precision is FP16, and mode \"{}\" trains",
+                                            device.modes(mode).name()));
+  };
+  const v1::Platform& platform = scenario.platform();
+  if (scenario.federation().schedule().has_centralized()) {
+    const v1::Device& device = platform.server().device();
+    check(device, device.modes_size() > 0 ? 0 : -1, "platform.server.device");
+    return;
+  }
+  for (int i = 0; i < platform.devices_size(); ++i) {
+    const v1::DeviceGroup& group = platform.devices(i);
+    check(group.device(), mode_of(group), item_path("platform.devices", i) + ".device");
+  }
+}
+
+}  // namespace
+
+void check_platform(const v1::Scenario& scenario, Problems& problems) {
+  const Fields all(scenario, "", problems);
+  if (!all.require("platform", "write platform { devices { ... } server { ... } }")) return;
+  const Fields platform = all.child("platform");
+  platform.require("devices", "write at least one group of devices");
+  for (int i = 0; i < scenario.platform().devices_size(); ++i) {
+    check_group(scenario.platform().devices(i), platform.item("devices", i));
+  }
+  check_server(scenario, platform);
+  check_precision(scenario, problems);
+}
+
+void check_timing(const v1::Scenario& scenario, Problems& problems) {
+  const Fields all(scenario, "", problems);
+  if (!scenario.has_timing()) return;
+  const v1::Timing& values = scenario.timing();
+  const Fields timing = all.child("timing");
+  timing.at_least("batch_size", 1);
+  timing.at_least("sequence_tokens", 1);
+  if (!values.has_architecture()) {
+    const v1::Architecture& learning = scenario.model().pretrain().architecture();
+    if (scenario.model().has_pretrain() && learning.max_tokens() > 0) {
+      timing.within("sequence_tokens", 1, learning.max_tokens(),
+                    "the model's longest sequence is the limit");
+    }
+    return;
+  }
+  const std::vector<std::string> names = cost::preset_names();
+  if (std::find(names.begin(), names.end(), values.architecture()) == names.end()) {
+    timing.problem("architecture",
+                   "is no known architecture; " + suggest_name(values.architecture(), names));
+    return;
+  }
+  const nn::Architecture timed = cost::architecture_preset(values.architecture());
+  const auto layers = learning_layers(scenario);
+  if (layers && timed.layers % *layers != 0) {
+    timing.problem("architecture",
+                   fmt::format("has {} layers, no multiple of the {} that learn: depth could not "
+                               "be mapped layer by layer; change "
+                               "model.pretrain.architecture.layers to a divisor of {}",
+                               timed.layers, *layers, timed.layers));
+  }
+  timing.within("sequence_tokens", 1, static_cast<double>(timed.max_tokens),
+                "the timed architecture's longest sequence is the limit");
+  for (const int target : scenario.model().adapter().targets()) {
+    if (target == v1::GATE && !nn::linear_shape(timed, nn::Target::kGate)) {
+      timing.problem("architecture", "has no gate, but model.adapter.targets names GATE");
+    }
+  }
+}
+
+}  // namespace fedclock::scenario

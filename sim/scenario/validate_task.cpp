@@ -1,0 +1,124 @@
+// Checks of the task: its rows, and how they are spread over the clients.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "sim/scenario/check.h"
+#include "sim/scenario/suggest.h"
+
+namespace fedclock::scenario {
+namespace {
+
+constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+
+void check_synthetic(const Fields& synthetic) {
+  synthetic.within("domains", 1, 64);
+  synthetic.within("classes", 2, 32);
+  synthetic.at_least("train_rows", 1, "there is nothing to learn from");
+  synthetic.at_least("test_rows", 1, "without test rows there is no accuracy");
+}
+
+void check_table_name(const Fields& files, std::string_view name, const std::string& value) {
+  if (!files.require(name, "name a .jsonl, .tsv or .csv file of the data folder")) return;
+  for (const char* ending : {".jsonl", ".tsv", ".csv"}) {
+    if (value.ends_with(ending)) return;
+  }
+  files.problem(name, "must name a file that ends in .jsonl, .tsv or .csv");
+}
+
+void check_file_task(const v1::FileTask& task, const Fields& files, Problems& problems) {
+  check_table_name(files, "train", task.train());
+  check_table_name(files, "test", task.test());
+  if (task.has_train() && task.train() == task.test()) {
+    files.problem("test", "is the training file too; accuracy needs rows that were not trained on");
+  }
+  files.at_least("max_train_rows", 0, "0 means all rows");
+  files.at_least("max_test_rows", 0, "0 means all rows");
+  if (task.text_field().empty()) files.problem("text_field", "must name a field of the files");
+  if (task.has_pair_field() && task.pair_field() == task.text_field()) {
+    files.problem("pair_field", "is the field of the first text; name the second text's field");
+  }
+  if (task.classes_size() == 1) files.problem("classes", "one class leaves nothing to learn");
+  std::set<std::string> names;
+  for (int i = 0; i < task.classes_size(); ++i) {
+    if (names.insert(task.classes(i)).second) continue;
+    problems.add(item_path(files.path("classes"), i), in_quotes(task.classes(i)),
+                 "stands in the list twice; each class has one name");
+  }
+}
+
+// The smallest share of all rows must go round: clients x min_rows <= rows.
+void check_rows_go_round(const v1::Scenario& scenario, const Fields& source,
+                         std::string_view rows_field) {
+  const int64_t rows = static_cast<int64_t>(source.number(rows_field));
+  const int64_t clients = client_count(scenario);
+  const int64_t least = std::max<int64_t>(1, scenario.task().partition().min_rows());
+  if (rows < 1 || clients * least <= rows) return;
+  const std::string message = fmt::format(
+      "{} rows are too few: {} clients with at least {} rows each need {}; raise `{}`, or lower "
+      "`task.partition.min_rows` or the number of devices",
+      rows, clients, least, clients * least, rows_field);
+  source.problem(rows_field, message);
+}
+
+void check_partition(const v1::Task& task, const Fields& partition) {
+  partition.at_least("min_rows", 1, "a client without rows cannot train");
+  const v1::Partition& kind = task.partition();
+  if (kind.has_dirichlet()) {
+    const Fields dirichlet = partition.child("dirichlet");
+    if (dirichlet.require("alpha", "write a concentration above 0, such as 0.5; small is skewed")) {
+      dirichlet.above("alpha", 0, kNoLimit, "0.1 is very skewed, 100 nearly even");
+    }
+  }
+  if (kind.has_pathological()) {
+    const Fields pathological = partition.child("pathological");
+    const int classes =
+        task.has_synthetic() ? task.synthetic().classes() : task.files().classes_size();
+    const double most = classes > 0 ? classes : kNoLimit;
+    if (pathological.require("classes_per_client", "write how many classes a client has")) {
+      if (classes > 0) {
+        pathological.within("classes_per_client", 1, most, "the task has no more classes");
+      } else {
+        pathological.at_least("classes_per_client", 1);
+      }
+    }
+  }
+  if (kind.has_domain() && task.has_files() && !task.files().has_domain_field()) {
+    partition.problem("domain", "needs `task.files.domain_field`, the field of a row's domain");
+  }
+}
+
+}  // namespace
+
+void check_task(const v1::Scenario& scenario, Problems& problems) {
+  const Fields all(scenario, "", problems);
+  if (!all.require("task", "write task { synthetic {} } or task { files { ... } }")) return;
+  const Fields task = all.child("task");
+  if (scenario.task().has_synthetic()) {
+    check_synthetic(task.child("synthetic"));
+    check_rows_go_round(scenario, task.child("synthetic"), "train_rows");
+  } else if (scenario.task().has_files()) {
+    check_file_task(scenario.task().files(), task.child("files"), problems);
+    check_rows_go_round(scenario, task.child("files"), "max_train_rows");
+  } else if (!problems.covers("task.synthetic") && !problems.covers("task.files")) {
+    problems.add("task", "not set", "has no rows; write `synthetic {}` or `files { ... }` in it");
+  }
+  if (scenario.task().has_partition()) check_partition(scenario.task(), task.child("partition"));
+  const v1::Architecture& architecture = scenario.model().pretrain().architecture();
+  if (scenario.model().has_pretrain() && architecture.max_tokens() >= 4) {
+    const double longest = architecture.max_tokens();
+    if (task.has("max_tokens")) {
+      task.within("max_tokens", 4, longest, "the model's longest sequence is the limit");
+    } else if (task.number("max_tokens") > longest) {
+      problems.add("task.max_tokens", fmt::format("{} (the default)", task.number("max_tokens")),
+                   fmt::format("must be from 4 to {}, the model's longest sequence", longest));
+    }
+  } else {
+    task.at_least("max_tokens", 4);
+  }
+  task.within("client_test_fraction", 0, 0.9, "it is a share of 1, not a percentage");
+}
+
+}  // namespace fedclock::scenario

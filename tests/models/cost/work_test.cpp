@@ -1,0 +1,149 @@
+#include "models/cost/work.h"
+
+#include <catch2/catch.hpp>
+
+#include "models/common/error.h"
+#include "tests/models/cost/tiny.h"
+
+using namespace fedclock::cost;
+using fedclock::InputError;
+using fedclock::cost::testing::tiny_encoder;
+using fedclock::cost::testing::tiny_plan;
+using fedclock::nn::Target;
+
+// By hand, for the tiny encoder (tiny.h), T = 6, s = 3:
+//   a layer's maps            2 T 128        = 1536
+//   an attention product      2 x 2 x 9 x 4  =  144, two of them forward = 288
+//   the base forward          2 (1536 + 288) = 3648
+//   the head, forward or one gradient   2 x 2 x 4 x 3 = 48
+//   an adapter forward        2 T 2 (4 + 4)  =  192
+
+TEST_CASE("forward FLOPs", "[cost][unit]") {
+  CHECK(forward_work(tiny_encoder(), 2, 3, 3).forward_flops == 3648 + 48);
+  CHECK(forward_work(tiny_encoder(), 2, 3, 3).backward_flops == 0);
+  // A language model's head has 10 outputs on each of the 6 tokens: 2 x 6 x 4 x 10 = 480.
+  CHECK(forward_work(tiny_encoder(), 2, 3, 0).forward_flops == 3648 + 480);
+}
+
+TEST_CASE("depth 0 trains the head alone", "[cost][unit]") {
+  const Work work = step_work(tiny_encoder(), tiny_plan(0));
+  CHECK(work.forward_flops == 3696);
+  CHECK(work.backward_flops == 48);  // weight gradient; no input gradient is needed
+}
+
+TEST_CASE("the lowest tuned layer stops at q and v", "[cost][unit]") {
+  const Work work = step_work(tiny_encoder(), tiny_plan(1));
+  CHECK(work.forward_flops == 3696 + 2 * 192);
+  // Head 48 + 48. Input gradients of o (2 T 16 = 192), up and down (2 T 32 = 384 each) = 960.
+  // Products dV, dP and dQ, but not dK: 3 x 144 = 432. Each adapter: B's and z's gradients
+  // 2 T 2 x 4 = 96 each, A's 96, but not the input's: 288.
+  CHECK(work.backward_flops == 96 + 960 + 432 + 2 * 288);
+}
+
+TEST_CASE("the gradient goes through the layers above the lowest tuned one", "[cost][unit]") {
+  const Work work = step_work(tiny_encoder(), tiny_plan(2));
+  CHECK(work.forward_flops == 3696 + 4 * 192);
+  // As above, 2064, and one whole layer: input gradients 1536, products 4 x 144 = 576, and two
+  // adapters of twice their forward, 2 x 384 = 768.
+  CHECK(work.backward_flops == 2064 + 1536 + 576 + 768);
+}
+
+TEST_CASE("adapters high in a layer spare all that is below them", "[cost][unit]") {
+  TrainingPlan plan = tiny_plan(1);
+  plan.targets = {Target::kUp};
+  // Head 96, input gradient of down 384, the adapter (4 -> 8) 2 T 2 (8 + 8 + 4) = 480.
+  CHECK(step_work(tiny_encoder(), plan).backward_flops == 96 + 384 + 480);
+  plan.targets = {Target::kV};
+  // Head 96, inputs of o, up and down 960, dV alone 144, the adapter 288.
+  CHECK(step_work(tiny_encoder(), plan).backward_flops == 96 + 960 + 144 + 288);
+}
+
+TEST_CASE("full tuning adds weight gradients", "[cost][unit]") {
+  TrainingPlan plan = tiny_plan(1);
+  plan.full_tuning = true;
+  // Head 96, weight gradients 1536, inputs of o, up and down 960, all four products 576.
+  CHECK(step_work(tiny_encoder(), plan).forward_flops == 3696);
+  CHECK(step_work(tiny_encoder(), plan).backward_flops == 96 + 1536 + 960 + 576);
+  plan.depth = 2;
+  // The embeddings are trained now, so both layers give an input gradient: 2 (2 x 1536 + 576).
+  CHECK(step_work(tiny_encoder(), plan).backward_flops == 96 + 7296);
+}
+
+TEST_CASE("a language model's frozen head gives an input gradient only", "[cost][unit]") {
+  TrainingPlan plan = tiny_plan(1);
+  plan.head_outputs = 0;
+  CHECK(step_work(tiny_encoder(), plan).backward_flops == 480 + 960 + 432 + 576);
+  plan.full_tuning = true;
+  plan.depth = 2;  // the head is the token embedding, and trained
+  CHECK(step_work(tiny_encoder(), plan).backward_flops == 2 * 480 + 7296);
+}
+
+TEST_CASE("grouped queries and SwiGLU are counted by their widths", "[cost][unit]") {
+  // Width 8, 4 heads of 2, 2 of keys and values, inner width 6: q and o 64 each, k and v 32, up,
+  // gate and down 48: 336 weights. T = 6: 2 T 336 = 4032; products 2 x (2 x 2 x 9 x 8 = 288);
+  // head 2 x 6 x 8 x 10 = 960.
+  const auto llama = fedclock::nn::decoder_architecture(1, 8, 4, 2, 6, 8, 10);
+  CHECK(forward_work(llama, 2, 3, 0).forward_flops == 4032 + 576 + 960);
+}
+
+TEST_CASE("memory traffic of a step", "[cost][unit]") {
+  // Forward: 4 bytes x (2 x 128 weights + 12 of the head + 6 x 4 embeddings) = 1168; a layer's
+  // activations are 1524 bytes (memory_test.cpp), the head's values 4 x 2 x 3 = 24: written and
+  // read 2 (2 x 1524 + 24) = 6144.
+  CHECK(forward_work(tiny_encoder(), 2, 3, 3).memory_bytes == 7312);
+  // Depth 1: 32 adapter weights read twice, 256; the head's weights and its gradient 48 + 48;
+  // o, up and down read again 4 x 80 = 320; 3 x 1524 = 4572; 32 + 15 trained parameters with
+  // gradient, value and two moments read and written: 2 x 4 x 4 x 47 = 1504.
+  CHECK(step_work(tiny_encoder(), tiny_plan(1)).memory_bytes ==
+        7312 + 256 + 96 + 320 + 4572 + 1504);
+}
+
+TEST_CASE("training the embeddings is memory traffic", "[cost][unit]") {
+  TrainingPlan plan = tiny_plan(1);
+  plan.full_tuning = true;
+  const double one = step_work(tiny_encoder(), plan).memory_bytes;
+  plan.depth = 2;
+  const double two = step_work(tiny_encoder(), plan).memory_bytes;
+  // One layer more: 3 x 1524 of activations; the lowest layer's q, k and v and all of the other
+  // layer's maps are read again, 4 x (48 + 128) = 704; a layer's 172 parameters and the 88 of
+  // the embeddings (40 + 32 + 8 + 8) are trained: 2 x 4 x 4 x 260 = 8320.
+  CHECK(two - one == 4572 + 704 + 8320);
+}
+
+TEST_CASE("merging reads every client's update", "[cost][unit]") {
+  const Work work = merge_work(100, 5);
+  CHECK(work.forward_flops == 1000);
+  CHECK(work.memory_bytes == 4 * (500 + 100));
+}
+
+TEST_CASE("work grows with depth, rank and tokens", "[cost][unit]") {
+  const auto arch = tiny_encoder();
+  TrainingPlan more_rank = tiny_plan(1);
+  more_rank.rank = 3;
+  TrainingPlan more_tokens = tiny_plan(1);
+  more_tokens.sequence_tokens = 4;
+  const double base = step_work(arch, tiny_plan(1)).flops();
+  CHECK(step_work(arch, tiny_plan(0)).flops() < base);
+  CHECK(step_work(arch, tiny_plan(2)).flops() > base);
+  CHECK(step_work(arch, more_rank).flops() > base);
+  CHECK(step_work(arch, more_tokens).flops() > base);
+}
+
+TEST_CASE("impossible plans are refused", "[cost][unit]") {
+  const auto refused = [](auto change, const std::string& says) {
+    TrainingPlan plan = tiny_plan(1);
+    change(plan);
+    CHECK_THROWS_AS(step_work(tiny_encoder(), plan), InputError);
+    CHECK_THROWS_WITH(step_work(tiny_encoder(), plan), Catch::Contains(says));
+  };
+  refused([](TrainingPlan& p) { p.depth = 3; }, "depth is 3");
+  refused([](TrainingPlan& p) { p.depth = -1; }, "depth is -1");
+  refused([](TrainingPlan& p) { p.rank = 0; }, "rank is 0");
+  refused([](TrainingPlan& p) { p.targets = {}; }, "no adapter targets");
+  refused([](TrainingPlan& p) { p.targets = {Target::kGate}; }, "\"gate\"");
+  refused([](TrainingPlan& p) { p.targets = {Target::kQ, Target::kQ}; }, "twice");
+  refused([](TrainingPlan& p) { p.batch_rows = 0; }, "0 rows");
+  refused([](TrainingPlan& p) { p.sequence_tokens = 9; }, "9 tokens");
+  refused([](TrainingPlan& p) { p.bytes_per_element = 3; }, "3 bytes");
+  refused([](TrainingPlan& p) { p.depth = p.head_outputs = 0; }, "nothing would be trained");
+}

@@ -1,0 +1,36 @@
+// The program's subcommands: each adds itself to the command line, one file each.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "sim/experiment/experiment.h"
+#include "sim/scenario/load.h"
+
+namespace fedclock::tools {
+
+// What the subcommands that read a scenario share.
+struct ScenarioOptions {
+  std::string file;
+  std::vector<std::string> overrides;
+  std::string data_folder;
+};
+
+// Adds SCENARIO, --set and --data.
+void add_scenario_options(CLI::App& command, ScenarioOptions& options);
+
+// Reads, expands and checks the scenario.
+scenario::Loaded load(const ScenarioOptions& options);
+
+// With the data folder of --data or FEDCLOCK_DATA, and fedclock's version.
+experiment::Options experiment_options(const ScenarioOptions& options);
+
+void add_run(CLI::App& program, char** argv);
+void add_validate(CLI::App& program);
+void add_cost(CLI::App& program);
+void add_compare(CLI::App& program);
+void add_version(CLI::App& program);
+
+}  // namespace fedclock::tools

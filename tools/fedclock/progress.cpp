@@ -1,0 +1,104 @@
+#include "tools/fedclock/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+
+namespace fedclock::tools {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point then) {
+  return std::chrono::duration<double>(Clock::now() - then).count();
+}
+
+constexpr double kPlainLineEvery_s = 10;
+constexpr double kLiveLineEvery_s = 0.1;
+
+}  // namespace
+
+std::string duration_text(double seconds) {
+  if (seconds < 60) return fmt::format("{:.3g} s", seconds);
+  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  const int64_t hours = whole / 3600, minutes = whole / 60 % 60;
+  if (hours > 0) return fmt::format("{} h {:02} min {:02} s", hours, minutes, whole % 60);
+  return fmt::format("{} min {:02} s", minutes, whole % 60);
+}
+
+std::string bytes_text(double bytes) {
+  constexpr std::array<const char*, 5> kUnits = {"B", "kB", "MB", "GB", "TB"};
+  size_t unit = 0;
+  while (bytes >= 1000 && unit + 1 < kUnits.size()) {
+    bytes /= 1000;
+    ++unit;
+  }
+  return fmt::format("{:.3g} {}", bytes, kUnits[unit]);
+}
+
+Progress::Progress(int64_t rounds, bool quiet)
+    : rounds_(rounds), quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1), start_(Clock::now()) {}
+
+Progress::~Progress() {
+  if (live_) fmt::print(stderr, "\n");
+}
+
+double Progress::real_s() const { return seconds_since(start_); }
+
+void Progress::show(const std::string& line, bool keep) {
+  if (quiet_) return;
+  if (terminal_) {
+    fmt::print(stderr, "\r\033[K{}{}", line, keep ? "\n" : "");
+    live_ = !keep;
+  } else {
+    fmt::print(stderr, "{}\n", line);
+  }
+  std::fflush(stderr);
+}
+
+void Progress::stage(const std::string& text) { show(text, true); }
+
+void Progress::pretraining(const learning::PretrainProgress& progress) {
+  const bool last = progress.step == progress.steps;
+  if (progress.step == 1) first_round_ = Clock::now();
+  if (!last && seconds_since(last_line_) < (terminal_ ? kLiveLineEvery_s : kPlainLineEvery_s)) {
+    return;
+  }
+  last_line_ = Clock::now();
+  const auto done = static_cast<double>(progress.step - 1);
+  const auto left = static_cast<double>(progress.steps - progress.step);
+  const std::string rest =
+      done > 0 && left > 0
+          ? fmt::format("  about {} left", duration_text(seconds_since(first_round_) / done * left))
+          : "";
+  show(fmt::format("base: step {}/{}  loss {:.3f}{}", progress.step, progress.steps, progress.loss,
+                   rest),
+       last);
+}
+
+void Progress::round(const v1::Round& round) {
+  if (round.round() == 0) first_round_ = Clock::now();
+  if (round.has_accuracy()) last_accuracy_ = round.accuracy();
+  const bool last = round.round() == rounds_;
+  // On a terminal one line moves; in a file only measured rounds are worth a line.
+  if (terminal_ ? !last && seconds_since(last_line_) < kLiveLineEvery_s
+                : !last && !round.has_accuracy()) {
+    return;
+  }
+  last_line_ = Clock::now();
+  std::string line = rounds_ > 0 ? fmt::format("round {}/{}", round.round(), rounds_)
+                                 : fmt::format("round {}", round.round());
+  line += fmt::format("  simulated {}", duration_text(round.end_s()));
+  if (last_accuracy_ >= 0) line += fmt::format("  accuracy {:.4f}", last_accuracy_);
+  if (round.has_train_loss()) line += fmt::format("  training loss {:.4f}", round.train_loss());
+  const int64_t left = rounds_ - round.round();
+  if (round.round() > 0 && left > 0) {
+    const double a_round_s = seconds_since(first_round_) / round.round();
+    line += fmt::format("  about {} left", duration_text(a_round_s * static_cast<double>(left)));
+  }
+  show(line, last);
+}
+
+}  // namespace fedclock::tools
