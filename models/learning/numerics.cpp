@@ -3,7 +3,7 @@
 #include <ATen/Version.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
-#include <torch/version.h>
+#include <torch/csrc/api/include/torch/version.h>
 
 #include <filesystem>
 
@@ -37,10 +37,20 @@ std::string blas_name() {
   return fmt::format("{} ({})", config.substr(0, end), openblas_text("openblas_get_corename"));
 }
 
+// "AVX2" out of the line "  - CPU capability usage: AVX2" of libtorch's description of itself.
+std::string cpu_capability() {
+  const std::string config = at::show_config();
+  const std::string label = "CPU capability usage: ";
+  const size_t at = config.find(label);
+  if (at == std::string::npos) return "unknown capability";
+  const size_t begin = at + label.size();
+  return config.substr(begin, config.find('\n', begin) - begin);
+}
+
 }  // namespace
 
 std::string numeric_libraries(const std::string& mode) {
-  return fmt::format("{}; libtorch {} ({}); {}", mode, TORCH_VERSION, at::get_cpu_capability(),
+  return fmt::format("{}; libtorch {} ({}); {}", mode, TORCH_VERSION, cpu_capability(),
                      blas_name());
 }
 

@@ -18,6 +18,28 @@ using scenario::Problems;
 
 constexpr double kGiga = 1e9;
 
+// The same in every checkout: folders are left out, their contents have digests of their own.
+Digest scenario_digest(v1::Scenario scenario) {
+  if (scenario.task().has_files()) scenario.mutable_task()->mutable_files()->clear_folder();
+  if (scenario.model().has_folder()) scenario.mutable_model()->set_folder("");
+  if (scenario.model().pretrain().has_files()) {
+    scenario.mutable_model()->mutable_pretrain()->mutable_files()->clear_folder();
+  }
+  return DigestBuilder().add(scenario::to_text(scenario)).finish();
+}
+
+Digest data_digest(const data::TrainAndTest& data) {
+  DigestBuilder digest;
+  for (const data::Dataset* set : {&data.train, &data.test}) {
+    digest.add(static_cast<uint64_t>(set->rows.size()));
+    for (const data::Row& row : set->rows) {
+      digest.add(row.text).add(row.pair).add(row.response).add(row.label).add(row.domain);
+    }
+    for (const std::string& name : set->classes) digest.add(name);
+  }
+  return digest.finish();
+}
+
 }  // namespace
 
 Experiment::Experiment(const scenario::Loaded& loaded, const Options& options)
@@ -246,7 +268,8 @@ v1::Result Experiment::description() const {
   v1::Result result;
   result.set_version(options_.version);
   result.set_scenario(s.name());
-  result.set_scenario_digest(DigestBuilder().add(scenario::to_text(s)).finish().hex());
+  result.set_scenario_digest(scenario_digest(s).hex());
+  result.set_data_digest(data_digest(data_).hex());
   result.set_learned(!options_.timing_only);
   result.set_numerics(options_.numerics);
   result.set_learning_model(model_name());

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/data/partition.h"
+#include "models/data/readers.h"
 #include "models/learning/base.h"
 #include "models/learning/learner.h"
 #include "sim/federation/federation.h"

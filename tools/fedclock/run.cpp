@@ -64,7 +64,8 @@ void run(const RunOptions& options, char** argv) {
   how.numerics = learning::numeric_libraries(native ? "native" : "portable");
   experiment::Experiment experiment(loaded, how);
   const std::filesystem::path out =
-      options.out.empty() ? std::filesystem::path("results") / loaded.scenario.name() : options.out;
+      options.out.empty() ? std::filesystem::path("results") / loaded.scenario.name()
+                          : std::filesystem::path(options.out);
   results::prepare_folder(out, experiment.description());
 
   v1::Result result;
