@@ -121,6 +121,8 @@ Architecture encoder_architecture(int64_t layers, int64_t width, int64_t heads, 
   a.ffn_width = ffn_width;
   a.max_tokens = max_tokens;
   a.token_types = 2;
+  a.norm_place = NormPlace::kBeforeBlock;
+  a.position_offset = 2;
   return a;
 }
 
@@ -130,10 +132,10 @@ Architecture decoder_architecture(int64_t layers, int64_t width, int64_t heads, 
   a.kind = Kind::kDecoder;
   a.positions = Positions::kRotary;
   a.norm = Norm::kRmsNorm;
-  a.norm_place = NormPlace::kBeforeBlock;
   a.activation = Activation::kSwiGlu;
   a.kv_heads = kv_heads;
   a.token_types = 0;
+  a.position_offset = 0;
   a.biases = a.qkv_biases = false;
   a.embedding_norm = false;
   a.norm_epsilon = 1e-5;

@@ -1,5 +1,6 @@
 // Base models in Hugging Face's folder layout: config.json and model.safetensors, for BERT
-// (1810.04805), RoBERTa (1907.11692), GPT-2 (Radford et al., 2019) and Llama (2302.13971; GQA and
+// (1810.04805), RoBERTa (1907.11692; also with its norms before the blocks), GPT-2 (Radford et
+// al., 2019) and Llama (2302.13971; GQA and
 // Llama 3's rotary scaling: 2407.21783). One table of names for each model type
 // (hugging_face_names.h) serves loading, saving and the PEFT files. Where their layout differs from
 // fedclock's:
@@ -30,7 +31,7 @@ TensorMap load_base(const std::filesystem::path& folder, Architecture& architect
 void save_base(const std::filesystem::path& folder, const Architecture& architecture,
                const TensorMap& base);
 
-// "bert", "roberta" (learned positions with an offset), "gpt2" or "llama" (rotary positions).
+// "bert", "roberta" and "roberta-prelayernorm" (learned positions with an offset), "gpt2" or "llama" (rotary positions).
 // Throws InputError for an architecture that none of them describes.
 std::string model_type_of(const Architecture& architecture);
 

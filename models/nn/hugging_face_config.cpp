@@ -77,13 +77,14 @@ int64_t head_width(const JsonFields& fields, const Architecture& a, const char* 
   return a.width / a.heads;
 }
 
-void read_bert(const JsonFields& fields, bool roberta, Architecture& a) {
+void read_bert(const JsonFields& fields, std::string_view type, Architecture& a) {
   a.activation = read_activation(fields, "hidden_act", "gelu");
   a.token_types = fields.size("type_vocab_size", 2);
   a.norm_epsilon = fields.positive("layer_norm_eps", 1e-12);
   a.kv_heads = a.heads;
   a.head_width = head_width(fields, a, "num_attention_heads");
-  if (roberta) {
+  if (type == "roberta-prelayernorm") a.norm_place = NormPlace::kBeforeBlock;
+  if (type.starts_with("roberta")) {
     a.position_offset = fields.size("pad_token_id", 1) + 1;
     a.max_tokens -= a.position_offset;
   }
@@ -192,7 +193,7 @@ nlohmann::ordered_json written_config(const Architecture& a, const ModelNames& n
     json["hidden_act"] = activation_name(a.activation);
     json["type_vocab_size"] = a.token_types;
     json["layer_norm_eps"] = a.norm_epsilon;
-    if (names.type == "roberta") {
+    if (names.type.starts_with("roberta")) {
       json["max_position_embeddings"] = a.max_tokens + a.position_offset;
       json["pad_token_id"] = a.position_offset - 1;
     }
@@ -204,6 +205,7 @@ nlohmann::ordered_json written_config(const Architecture& a, const ModelNames& n
 std::string_view candidate_type(const Architecture& a) {
   if (a.positions == Positions::kRotary) return "llama";
   if (a.kind == Kind::kDecoder) return "gpt2";
+  if (a.norm_place == NormPlace::kBeforeBlock) return "roberta-prelayernorm";
   return a.position_offset > 0 ? "roberta" : "bert";
 }
 
@@ -214,7 +216,7 @@ HuggingFaceConfig parse_config(const fs::path& path, const Json& json) {
   HuggingFaceConfig config;
   config.model_type = fields.text("model_type", "");
   if (config.model_type.empty()) {
-    fields.fail("model_type", "is missing", "use bert, roberta, gpt2 or llama");
+    fields.fail("model_type", "is missing", "use bert, roberta, roberta-prelayernorm, gpt2 or llama");
   }
   try {
     model_names(config.model_type);
@@ -235,7 +237,7 @@ HuggingFaceConfig parse_config(const fs::path& path, const Json& json) {
   } else if (config.model_type == "gpt2") {
     read_gpt2(fields, config.architecture);
   } else {
-    read_bert(fields, config.model_type == "roberta", config.architecture);
+    read_bert(fields, config.model_type, config.architecture);
   }
   try {
     check_architecture(config.architecture);

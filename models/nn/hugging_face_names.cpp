@@ -29,6 +29,27 @@ constexpr ModuleName kBertInside[] = {
     {"ffn_norm", "output.LayerNorm"},
 };
 
+// RoBERTa with its norms before the blocks and one at the end (fairseq's pre-norm variant).
+constexpr TensorName kPreNormOutside[] = {
+    {"embeddings.token", "embeddings.word_embeddings.weight"},
+    {"embeddings.position", "embeddings.position_embeddings.weight"},
+    {"embeddings.type", "embeddings.token_type_embeddings.weight"},
+    {"embeddings.norm.weight", "embeddings.LayerNorm.weight"},
+    {"embeddings.norm.bias", "embeddings.LayerNorm.bias"},
+    {"final_norm.weight", "LayerNorm.weight"},
+    {"final_norm.bias", "LayerNorm.bias"},
+};
+constexpr ModuleName kPreNormInside[] = {
+    {"attention_norm", "attention.LayerNorm"},
+    {"q", "attention.self.query"},
+    {"k", "attention.self.key"},
+    {"v", "attention.self.value"},
+    {"o", "attention.output.dense"},
+    {"up", "intermediate.dense"},
+    {"down", "output.dense"},
+    {"ffn_norm", "intermediate.LayerNorm"},
+};
+
 constexpr TensorName kGpt2Outside[] = {
     {"embeddings.token", "wte.weight"},   {"embeddings.position", "wpe.weight"},
     {"final_norm.weight", "ln_f.weight"}, {"final_norm.bias", "ln_f.bias"},
@@ -62,6 +83,8 @@ constexpr ModelNames kModels[] = {
     {"bert", "BertModel", "bert.", "encoder.layer.", "classifier", kBertOutside, kBertInside},
     {"roberta", "RobertaModel", "roberta.", "encoder.layer.", "classifier", kBertOutside,
      kBertInside},
+    {"roberta-prelayernorm", "RobertaPreLayerNormModel", "roberta_prelayernorm.",
+     "encoder.layer.", "classifier", kPreNormOutside, kPreNormInside},
     {"gpt2", "GPT2LMHeadModel", "transformer.", "h.", "score", kGpt2Outside, kGpt2Inside},
     {"llama", "LlamaForCausalLM", "model.", "layers.", "score", kLlamaOutside, kLlamaInside},
 };
@@ -93,7 +116,7 @@ const ModelNames& model_names(std::string_view type) {
     if (names.type == type) return names;
   }
   throw InputError(
-      fmt::format("model_type \"{}\" is not known: use bert, roberta, gpt2 or llama", type));
+      fmt::format("model_type \"{}\" is not known: use bert, roberta, roberta-prelayernorm, gpt2 or llama", type));
 }
 
 const ModuleName& module_name(const ModelNames& names, Target target) {

@@ -276,9 +276,7 @@ v1::Result Experiment::description() const {
   result.set_timed_model(timed_name_);
   *result.mutable_assumptions() = s.assumptions();
   const auto add_assumptions = [&](const v1::Device& device) {
-    for (const std::string& text : device.assumptions()) {
-      result.add_assumptions(device.name() + ": " + text);
-    }
+    for (const std::string& text : device.assumptions()) result.add_assumptions(text);
   };
   for (const v1::DeviceGroup& group : s.platform().devices()) add_assumptions(group.device());
   if (s.platform().has_server()) add_assumptions(s.platform().server().device());

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -52,7 +53,10 @@ void pin_kernels(KernelChoice choice, char** argv) {
     }
   }
   if (!changed) return;
-  execv("/proc/self/exe", argv);
+  // The real path, so that the process keeps its name in `ps`.
+  std::array<char, 4096> path{};
+  const ssize_t length = readlink("/proc/self/exe", path.data(), path.size() - 1);
+  if (length > 0) execv(path.data(), argv);
   throw std::runtime_error(std::string("cannot execute this program again: ") +
                            std::strerror(errno));
 }

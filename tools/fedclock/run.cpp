@@ -47,7 +47,10 @@ void print_summary(const v1::Result& result, const std::filesystem::path& out, d
   line("real time", duration_text(real_s));
   line("written to", out.string());
   line("run digest", results::run_digest(result).hex());
-  for (const std::string& assumption : result.assumptions()) line("assumption", assumption);
+  if (result.assumptions_size() > 0) {
+    line("assumptions", fmt::format("{} figures have no public source: scenario.textproto has them",
+                                    result.assumptions_size()));
+  }
 }
 
 void run(const RunOptions& options, char** argv) {

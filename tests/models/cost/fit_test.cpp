@@ -99,7 +99,7 @@ TEST_CASE("the TX2's depth curves from depths 0, 6 and 12", "[cost][unit]") {
   SECTION("the device profile has the fitted figures") {
     const Fit fit = joint_fit(adapter, full);
     const std::string path =
-        std::string(FEDCLOCK_SOURCE_DIR) + "/scenarios/devices/jetson-tx2.textproto";
+        std::string(FEDCLOCK_SOURCE_DIR "/") + "scenarios/devices/jetson-tx2.textproto";
     CHECK(field_of_file(path, "efficiency") == Approx(fit.machine.efficiency).margin(0.001));
     CHECK(field_of_file(path, "step_overhead_s") ==
           Approx(fit.machine.step_overhead_s).margin(0.0002));
@@ -142,7 +142,7 @@ TEST_CASE("the A100's LoRA rows are fitted", "[cost][unit]") {
   // Measured: efficiency 0.411, overhead 95 ms, error 6.1 % on the fitted rows themselves.
   CHECK(fit.mean_relative_error < 0.10);
   const std::string path =
-      std::string(FEDCLOCK_SOURCE_DIR) + "/scenarios/devices/a100-80gb.textproto";
+      std::string(FEDCLOCK_SOURCE_DIR "/") + "scenarios/devices/a100-80gb.textproto";
   CHECK(field_of_file(path, "efficiency") == Approx(fit.machine.efficiency).margin(0.001));
   CHECK(field_of_file(path, "step_overhead_s") ==
         Approx(fit.machine.step_overhead_s).margin(0.0002));

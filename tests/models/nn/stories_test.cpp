@@ -33,9 +33,9 @@ constexpr const char* kAuthorsSample =
 // The weights lie beside the folder of data.
 std::optional<fs::path> weights_folder() {
   const char* data = std::getenv("FEDCLOCK_DATA");
-  if (data == nullptr) return {};
-  const fs::path folder =
-      fs::absolute(data).lexically_normal().parent_path() / "weights" / "stories260K";
+  if (data == nullptr || *data == 0) return {};
+  const fs::path beside = fs::absolute(fs::path(data) / ".." / "weights").lexically_normal();
+  const fs::path folder = beside / "stories260K";
   if (!fs::exists(folder / "model.safetensors")) return {};
   return folder;
 }

@@ -89,16 +89,27 @@ TEST_CASE("transformer: the fixtures' hidden states and logits") {
 // --- small random models
 // --------------------------------------------------------------------------
 
+// An encoder with its norms after the blocks (BERT) and a decoder with them before (Llama).
 Architecture small(Kind kind) {
-  return kind == Kind::kEncoder ? encoder_architecture(3, 8, 2, 12, 10, 20)
-                                : decoder_architecture(3, 8, 2, 1, 12, 10, 20);
+  if (kind == Kind::kDecoder) return decoder_architecture(3, 8, 2, 1, 12, 10, 20);
+  Architecture a = encoder_architecture(3, 8, 2, 12, 10, 20);
+  a.norm_place = NormPlace::kAfterBlock;
+  a.position_offset = 0;
+  return a;
 }
 
-// Ten times wider than fedclock's start, so that attention and activations are far from linear.
+// Wide enough that attention and activations are far from linear, norms and biases not trivial.
 TensorMap lively_weights(const Architecture& architecture, uint64_t seed) {
-  TensorMap weights = random_weights(architecture, seed);
-  for (auto& [name, tensor] : weights) {
-    if (tensor.dim() > 1) tensor = tensor * 15;
+  TensorMap weights;
+  Random random(seed, "test: lively weights");
+  for (const auto& [name, shape] : parameter_shapes(architecture)) {
+    at::Tensor tensor = at::empty(shape, at::kFloat);
+    const double centre = name.ends_with("norm.weight") ? 1.0 : 0.0;
+    const double deviation = shape.size() > 1 ? 0.3 : 0.1;
+    for (int64_t i = 0; i < tensor.numel(); ++i) {
+      tensor.data_ptr<float>()[i] = static_cast<float>(centre + deviation * random.normal());
+    }
+    weights[name] = tensor;
   }
   return weights;
 }
@@ -180,8 +191,10 @@ at::Tensor difference_quotients(const Transformer& model, TensorMap& adapter, at
 }
 
 TEST_CASE("transformer: gradients of every adapter are the slopes of the loss") {
-  const Kind kind = GENERATE(Kind::kEncoder, Kind::kDecoder);
-  const Architecture architecture = small(kind);
+  const Architecture architecture =
+      GENERATE(small(Kind::kEncoder), small(Kind::kDecoder),
+               encoder_architecture(3, 8, 2, 12, 10, 20));  // as fedclock makes its own
+  const Kind kind = architecture.kind;
   const TensorMap weights = lively_weights(architecture, 5);
   TensorMap adapter = trained_adapter(architecture, 6);
   const Transformer model(architecture, weights);
@@ -417,6 +430,27 @@ TEST_CASE("transformer: a later token changes earlier states of encoders only") 
     CHECK(difference[0].narrow(0, 0, 4).max().item<double>() > 1e-3);
   }
   CHECK(difference[1].max().item<double>() == 0);  // nor another row's
+}
+
+TEST_CASE("transformer: random weights are those of the architecture, and of the seed alone") {
+  const Architecture architecture = small(GENERATE(Kind::kEncoder, Kind::kDecoder));
+  const TensorMap weights = random_weights(architecture, 5);
+  CHECK(weights.size() == parameter_shapes(architecture).size());
+  for (const auto& [name, shape] : parameter_shapes(architecture)) {
+    INFO(name);
+    REQUIRE(weights.contains(name));
+    CHECK(weights.at(name).sizes() == at::IntArrayRef(shape));
+    CHECK(at::equal(weights.at(name), random_weights(architecture, 5).at(name)));
+    const double spread = weights.at(name).std().item<double>();
+    if (shape.size() > 1) {
+      CHECK(spread > 0.01);
+      CHECK(weights.at(name).mean().abs().item<double>() < spread);
+      CHECK_FALSE(at::equal(weights.at(name), random_weights(architecture, 6).at(name)));
+    } else {
+      CHECK(spread == 0);
+      CHECK(weights.at(name)[0].item<double>() == (name.ends_with(".bias") ? 0 : 1));
+    }
+  }
 }
 
 TEST_CASE("transformer: pooled states by hand") {

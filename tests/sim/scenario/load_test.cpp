@@ -291,8 +291,8 @@ TEST_CASE("the name is the file's where there is none, and folders count from th
   CHECK(loaded.scenario.name() == "my-run");
   CHECK(loaded.folder == folder.path());
   CHECK(loaded.scenario.model().folder() == (folder.path() / "weights/tiny").string());
-  CHECK(load_scenario(file, {{"model.folder=/else/where"}, {}}).scenario.model().folder() ==
-        "/else/where");
+  CHECK(load_scenario(file, {{"model.folder=/opt/where"}, {}}).scenario.model().folder() ==
+        "/opt/where");
   // As if the override stood in the scenario file itself.
   CHECK(load_scenario(file, {{"model.folder=w"}, {}}).scenario.model().folder() ==
         (folder.path() / "w").string());

@@ -23,7 +23,7 @@ using google::protobuf::util::MessageDifferencer;
 
 std::string good_file(const std::string& name) {
   std::ostringstream text;
-  text << std::ifstream(std::string(FEDCLOCK_SOURCE_DIR) + "/tests/data/good/" + name).rdbuf();
+  text << std::ifstream(std::string(FEDCLOCK_SOURCE_DIR "/") + "tests/data/good/" + name).rdbuf();
   return text.str();
 }
 

@@ -1,0 +1,111 @@
+// The two rules of the house, on the program itself: results are a function of the scenario alone,
+// and neither the clock nor the learning reaches the other.
+#include <catch2/catch.hpp>
+
+#include "sim/results/files.h"
+#include "tests/e2e/program.h"
+
+namespace fedclock::test {
+namespace {
+
+std::string adapter_bytes(const std::filesystem::path& folder) {
+  return read_file(folder / "final_adapter" / "adapter_model.safetensors");
+}
+
+TEST_CASE("the same bytes with any number of workers and whatever the environment asks for") {
+  const Workplace here;
+  const Ran first = here.run("run " + tiny_scenario() + " --workers 1 --out a");
+  INFO(first.err);
+  REQUIRE(first.code == 0);
+  const std::string result = read_file(here / "a/result.pb");
+  const std::string adapter = adapter_bytes(here / "a");
+  REQUIRE_FALSE(result.empty());
+  REQUIRE_FALSE(adapter.empty());
+  const struct {
+    const char* workers;
+    const char* environment;
+  } others[] = {{"1", "OMP_NUM_THREADS=1"},
+                {"2", "OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=4"},
+                {"4", "OMP_NUM_THREADS=4 OPENBLAS_CORETYPE=Prescott"},
+                {"3", "OMP_NUM_THREADS=3 ATEN_CPU_CAPABILITY=default OMP_DYNAMIC=TRUE"}};
+  for (const auto& other : others) {
+    CAPTURE(other.workers, other.environment);
+    std::filesystem::remove_all(here / "b");
+    const Ran again = here.run(
+        "run " + tiny_scenario() + " --out b --workers " + other.workers, other.environment);
+    REQUIRE(again.code == 0);
+    CHECK(read_file(here / "b/result.pb") == result);
+    CHECK(adapter_bytes(here / "b") == adapter);
+    CHECK(read_file(here / "b/rounds.csv") == read_file(here / "a/rounds.csv"));
+    CHECK(read_file(here / "b/clients.csv") == read_file(here / "a/clients.csv"));
+  }
+}
+
+TEST_CASE("a base pretrained anew, by another number of workers, gives the same bytes") {
+  const Workplace here;
+  REQUIRE(here.run("run " + tiny_scenario() + " --workers 1 --out a").code == 0);
+  std::filesystem::remove_all(Workplace::cache());
+  const Ran again = here.run("run " + tiny_scenario() + " --workers 3 --out b");
+  REQUIRE(again.code == 0);
+  CHECK(again.err.find("pretraining the base") != std::string::npos);
+  CHECK(read_file(here / "b/result.pb") == read_file(here / "a/result.pb"));
+}
+
+TEST_CASE("another seed gives another result") {
+  const Workplace here;
+  REQUIRE(here.run("run " + tiny_scenario() + " --out a").code == 0);
+  REQUIRE(here.run("run " + tiny_scenario() + " --set seed=4 --out b").code == 0);
+  CHECK(adapter_bytes(here / "a") != adapter_bytes(here / "b"));
+}
+
+TEST_CASE("a bandwidth changes the clock and not one bit of the learning") {
+  const Workplace here;
+  const std::string everyone = " --set federation.selection={all:{}}";
+  REQUIRE(here.run("run " + tiny_scenario() + everyone + " --out a").code == 0);
+  REQUIRE(here.run("run " + tiny_scenario() + everyone +
+                   " --set platform.devices[0].network.up_mbit_s=1 --out b")
+              .code == 0);
+  const v1::Result a = results::read_result(here / "a");
+  const v1::Result b = results::read_result(here / "b");
+  REQUIRE(a.rounds_size() == b.rounds_size());
+  CHECK(b.rounds(3).end_s() > a.rounds(3).end_s() + 1);
+  for (int i = 0; i < a.rounds_size(); ++i) {
+    CHECK(a.rounds(i).accuracy() == b.rounds(i).accuracy());
+    CHECK(a.rounds(i).loss() == b.rounds(i).loss());
+    CHECK(a.rounds(i).train_loss() == b.rounds(i).train_loss());
+    CHECK(a.rounds(i).client_accuracy() == b.rounds(i).client_accuracy());
+  }
+  CHECK(a.adapter_digest() == b.adapter_digest());
+  CHECK(adapter_bytes(here / "a") == adapter_bytes(here / "b"));
+}
+
+TEST_CASE("timing only gives the same clock to the last bit") {
+  const Workplace here;
+  REQUIRE(here.run("run " + tiny_scenario() + " --out a").code == 0);
+  const Ran timed = here.run("run " + tiny_scenario() + " --timing-only --out b");
+  INFO(timed.err);
+  REQUIRE(timed.code == 0);
+  const v1::Result a = results::read_result(here / "a");
+  const v1::Result b = results::read_result(here / "b");
+  REQUIRE(a.rounds_size() == b.rounds_size());
+  for (int i = 0; i < a.rounds_size(); ++i) {
+    CHECK(a.rounds(i).start_s() == b.rounds(i).start_s());
+    CHECK(a.rounds(i).end_s() == b.rounds(i).end_s());
+    CHECK_FALSE(b.rounds(i).has_accuracy());
+    REQUIRE(a.rounds(i).clients_size() == b.rounds(i).clients_size());
+    for (int c = 0; c < a.rounds(i).clients_size(); ++c) {
+      CHECK(a.rounds(i).clients(c).client() == b.rounds(i).clients(c).client());
+      CHECK(a.rounds(i).clients(c).upload_s() == b.rounds(i).clients(c).upload_s());
+      CHECK(a.rounds(i).clients(c).train_s() == b.rounds(i).clients(c).train_s());
+    }
+  }
+  CHECK_FALSE(b.learned());
+  // A stop at an accuracy needs the numbers.
+  const Ran refused =
+      here.run("run " + tiny_scenario() + " --timing-only --set stop.accuracy=0.9 --out c");
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("stop.accuracy: 0.9: ") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace fedclock::test

@@ -1,0 +1,66 @@
+// Runs the fedclock program as a person would, in a folder that goes away with the test.
+#pragma once
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+namespace fedclock::test {
+
+inline std::string read_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+struct Ran {
+  int code = -1;
+  std::string out, err;
+};
+
+class Workplace {
+ public:
+  Workplace() {
+    std::string name = (std::filesystem::temp_directory_path() / "fedclock_e2e_XXXXXX").string();
+    folder_ = mkdtemp(name.data());
+  }
+  ~Workplace() { std::filesystem::remove_all(folder_); }
+  Workplace(const Workplace&) = delete;
+  Workplace& operator=(const Workplace&) = delete;
+
+  std::filesystem::path operator/(const std::string& name) const { return folder_ / name; }
+
+  // `environment` stands before the command: "OMP_NUM_THREADS=4".
+  Ran run(const std::string& arguments, const std::string& environment = "") const {
+    const std::string command = "cd '" + folder_.string() + "' && " + environment +
+                                " FEDCLOCK_CACHE='" + cache().string() + "' " + FEDCLOCK_PROGRAM +
+                                " " + arguments + " >out.txt 2>err.txt </dev/null";
+    Ran ran;
+    const int status = std::system(command.c_str());
+    ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    ran.out = read_file(folder_ / "out.txt");
+    ran.err = read_file(folder_ / "err.txt");
+    return ran;
+  }
+
+  // One cache for all tests of a process: the tiny base is pretrained once.
+  static std::filesystem::path cache() {
+    return std::filesystem::temp_directory_path() /
+           ("fedclock_e2e_cache_" + std::to_string(getpid()));
+  }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+inline std::string tiny_scenario() {
+  return std::string(FEDCLOCK_SOURCE_DIR "/") + "tests/data/good/tiny.textproto";
+}
+
+}  // namespace fedclock::test
