@@ -3,6 +3,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/csrc/autograd/function.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <filesystem>
@@ -212,8 +213,9 @@ TEST_CASE("transformer: gradients of every adapter are the slopes of the loss") 
   for (auto& [name, tensor] : double_adapter) {
     INFO(name);
     const at::Tensor slopes = difference_quotients(double_model, double_adapter, tensor.detach());
-    CHECK(slopes.abs().max().item<double>() > 1e-4);  // every adapter matters
-    CHECK((exact[i] - slopes).abs().max().item<double>() < 1e-6);
+    const double steepest = slopes.abs().max().item<double>();
+    CHECK(steepest > 1e-4);  // every adapter matters
+    CHECK((exact[i] - slopes).abs().max().item<double>() < 1e-6 * std::max(1.0, steepest));
     // What is trained is float32: the same gradient but for rounding.
     const at::Tensor rounding = single[i].to(at::kDouble) - exact[i];
     CHECK(rounding.norm().item<double>() < 1e-4 * exact[i].norm().item<double>() + 1e-7);

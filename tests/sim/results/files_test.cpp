@@ -1,0 +1,112 @@
+// Result files and comparisons, on a result written by hand.
+#include "sim/results/files.h"
+
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+
+#include <fstream>
+
+#include "models/common/error.h"
+#include "sim/results/compare.h"
+#include "tests/e2e/program.h"
+
+namespace fedclock::results {
+namespace {
+
+using Catch::Matchers::Contains;
+
+// Two clients, rounds of 10 s that send 1000 bytes up and 2000 down, measured every second round.
+v1::Result example(const std::vector<double>& accuracies) {
+  v1::Result result;
+  result.set_scenario("example");
+  result.set_scenario_digest("abc");
+  result.set_learned(true);
+  for (int client = 0; client < 2; ++client) {
+    v1::ClientSummary& summary = *result.add_clients();
+    summary.set_client(client);
+    summary.set_device(client == 0 ? "slow board" : "fast board");
+    summary.set_train_rows(10 * (client + 1));
+  }
+  for (size_t i = 0; i < accuracies.size(); ++i) {
+    v1::Round& round = *result.add_rounds();
+    round.set_round(static_cast<int>(i));
+    round.set_end_s(10.0 * static_cast<double>(i));
+    if (i % 2 == 0) round.set_accuracy(accuracies[i]);
+    if (i == 0) continue;
+    round.set_bytes_up(1000);
+    round.set_bytes_down(2000);
+    for (int client = 0; client < 2; ++client) {
+      v1::ClientRound& part = *round.add_clients();
+      part.set_client(client);
+      part.set_depth(2);
+      part.set_download_s(1);
+      part.set_train_s(client == 0 ? 6 : 2);
+      part.set_upload_s(2);
+      part.set_wait_s(client == 0 ? 0 : 4);
+      part.set_bytes_up(500);
+      part.set_bytes_down(1000);
+      part.set_train_loss(0.5);
+    }
+  }
+  return result;
+}
+
+TEST_CASE("time and traffic to a target count unmeasured rounds too") {
+  const v1::Result result = example({0.1, 0.9, 0.4, 0.9, 0.6});
+  // 0.9 in rounds 1 and 3 was not measured; 0.4 stands at 20 s after two rounds of 3000 bytes.
+  const auto reached = time_to_accuracy(result, 0.3);
+  REQUIRE(reached);
+  CHECK(reached->round == 2);
+  CHECK(reached->simulated_s == 20);
+  CHECK(reached->bytes == 6000);
+  CHECK(time_to_accuracy(result, 0.4)->round == 2);
+  CHECK(time_to_accuracy(result, 0.41)->round == 4);
+  CHECK_FALSE(time_to_accuracy(result, 0.7));
+  CHECK(best_accuracy(result) == 0.6);
+  CHECK(total_bytes(result) == 12000);
+}
+
+TEST_CASE("the common target is the lowest of the best") {
+  CHECK(common_target({example({0.1, 0, 0.7}), example({0.1, 0, 0.5, 0, 0.4})}) == 0.5);
+  v1::Result timed;
+  timed.add_rounds();
+  CHECK_FALSE(common_target({example({0.1}), timed}));
+}
+
+TEST_CASE("tables: empty where nothing was measured, means over clients") {
+  const v1::Result result = example({0.25, 0, 0.5});
+  CHECK(rounds_csv(result) ==
+        "round,simulated_s,accuracy,loss,train_loss,client_accuracy,bytes_up,bytes_down,download_s,"
+        "train_s,upload_s,wait_s,merge_s\n"
+        "0,0,0.25,,,,0,0,0,0,0,0,0\n"
+        "1,10,,,,,1000,2000,1,4,2,2,0\n"
+        "2,20,0.5,,,,1000,2000,1,4,2,2,0\n");
+  CHECK_THAT(clients_csv(result), Contains("1,0,slow board,2,10,0.5,,500,1000,1,6,2,0\n") &&
+                                      Contains("2,1,fast board,2,20,0.5,,500,1000,1,2,2,4\n"));
+}
+
+TEST_CASE("files are written, read back, and never lost to another scenario") {
+  const test::Workplace here;
+  const v1::Result result = example({0.25, 0, 0.5});
+  const auto folder = here / "out";
+  prepare_folder(folder, result);
+  write_files(folder, result, "name: \"example\"\n");
+  CHECK(result_bytes(read_result(folder)) == result_bytes(result));
+  CHECK(run_digest(read_result(folder)) == run_digest(result));
+  CHECK_NOTHROW(prepare_folder(folder, result));  // the same scenario may be run again
+  v1::Result other = result;
+  other.set_scenario_digest("def");
+  CHECK_THROWS_WITH(prepare_folder(folder, other), Contains("another scenario"));
+  std::ofstream(folder / "result.pb") << "no result";
+  CHECK_THROWS_AS(read_result(folder), InputError);
+  CHECK_THROWS_AS(read_result(here / "nowhere"), InputError);
+  if (geteuid() != 0) {
+    std::filesystem::create_directory(here / "closed");
+    std::filesystem::permissions(here / "closed", std::filesystem::perms::owner_read);
+    CHECK_THROWS_AS(prepare_folder(here / "closed" / "out", result), InputError);
+  }
+}
+
+}  // namespace
+}  // namespace fedclock::results
