@@ -25,9 +25,8 @@ Random::Random(uint64_t seed, std::string_view purpose, uint64_t round, uint64_t
   counter_ = {0, 0, static_cast<uint32_t>(name.low), static_cast<uint32_t>(name.low >> 32)};
 }
 
-void Random::refill() {
-  auto x = counter_;
-  auto key = key_;
+std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
+  std::array<uint32_t, 4> x = counter;
   for (int i = 0; i < kRounds; ++i) {
     const uint64_t p0 = static_cast<uint64_t>(kMultiplier0) * x[0];
     const uint64_t p1 = static_cast<uint64_t>(kMultiplier1) * x[2];
@@ -36,7 +35,11 @@ void Random::refill() {
     key[0] += kWeyl0;
     key[1] += kWeyl1;
   }
-  block_ = x;
+  return x;
+}
+
+void Random::refill() {
+  block_ = philox(counter_, key_);
   if (++counter_[0] == 0) ++counter_[1];
   used_ = 0;
 }

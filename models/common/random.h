@@ -12,6 +12,9 @@
 
 namespace fedclock {
 
+// One block: counter and key to four words.
+std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
+
 class Random {
  public:
   using result_type = uint32_t;

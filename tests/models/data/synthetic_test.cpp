@@ -70,8 +70,7 @@ TEST_CASE("synthetic: classes and domains are equally frequent") {
   CHECK(labels.size() > 3);
 }
 
-// --- the rule, read off the rows
-// ------------------------------------------------------------------
+// --- the rule, read off the rows -----------------------------------------------------------------
 
 // Words of all texts of a domain: the marks (and the question).
 std::set<std::string> common_words(const Dataset& dataset) {
@@ -231,8 +230,7 @@ TEST_CASE("synthetic: two classes and one domain, and sizes that are not possibl
   CHECK_THROWS_AS(synthetic_rows(spec_of(0), "train"), ProgrammerError);
 }
 
-// --- what a linear model of words can do
-// ------------------------------------------------------------
+// --- what a linear model of words can do ---------------------------------------------------------
 
 // Least squares (ridge) on features of a text for each class; -> accuracy on the test rows.
 template <typename Features>

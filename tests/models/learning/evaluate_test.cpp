@@ -125,8 +125,7 @@ TEST_CASE("evaluate: the number of rows in a forward pass changes nothing but ro
   }
 }
 
-// --- encoding
-// -------------------------------------------------------------------------------------
+// --- encoding ------------------------------------------------------------------------------------
 
 data::Dataset instructions() {
   data::Dataset dataset;

@@ -113,8 +113,7 @@ TEST_CASE("pretraining: fewer rows than shards, and too little text") {
   CHECK_NOTHROW(pretrain(base.architecture, *base.tokenizer, tiny_texts(60), settings, 1, nullptr));
 }
 
-// --- word vectors
-// ---------------------------------------------------------------------------------
+// --- word vectors --------------------------------------------------------------------------------
 
 double cosine(const at::Tensor& vectors, int64_t a, int64_t b) {
   return at::dot(vectors[a], vectors[b]).item<double>() /

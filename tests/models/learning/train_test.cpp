@@ -25,8 +25,7 @@ TrainJob job_of(int64_t steps, int64_t epochs, int32_t rows = 60) {
   return job;
 }
 
-// --- the same bits
-// --------------------------------------------------------------------------------
+// --- the same bits -------------------------------------------------------------------------------
 
 TEST_CASE("train: the same inputs give the same bits, and the start stays as it is") {
   const nn::Kind kind = GENERATE(nn::Kind::kEncoder, nn::Kind::kDecoder);
@@ -81,8 +80,7 @@ TEST_CASE("train: dropout is another loss, and another one for another client") 
   CHECK(std::abs(train(task, start, job).mean_loss - dropped) > 1e-4);
 }
 
-// --- batches
-// --------------------------------------------------------------------------------------
+// --- batches -------------------------------------------------------------------------------------
 
 // How much each row counted in training, seen in the head's bias: `count` rows, each of a class of
 // its own, a head of zeros, and SGD with a rate so small that all probabilities stay 1 / count. A
@@ -190,8 +188,7 @@ TEST_CASE("train: a client without rows is the caller's fault") {
   CHECK_THROWS_AS(train(task, tiny_start(task), job_of(1, 0, 0)), ProgrammerError);
 }
 
-// --- depth
-// ----------------------------------------------------------------------------------------
+// --- depth ---------------------------------------------------------------------------------------
 
 TEST_CASE("train: layers below the depth stay as they are, but act") {
   const nn::Kind kind = GENERATE(nn::Kind::kEncoder, nn::Kind::kDecoder);
@@ -218,8 +215,7 @@ TEST_CASE("train: layers below the depth stay as they are, but act") {
   CHECK(std::abs(train(task, cut, job).mean_loss - train(task, start, job).mean_loss) > 1e-4);
 }
 
-// --- learning
-// -------------------------------------------------------------------------------------
+// --- learning ------------------------------------------------------------------------------------
 
 TEST_CASE("train: the mean loss is that of the rows as they are seen") {
   const bool responses = GENERATE(false, true);
@@ -275,8 +271,7 @@ TEST_CASE("train: the loss falls, the accuracy rises") {
   CHECK(evaluate(task, end, task.test, *unseen).correct >= 20);  // of 31; chance is 10
 }
 
-// --- merging
-// --------------------------------------------------------------------------------------
+// --- merging -------------------------------------------------------------------------------------
 
 TEST_CASE("weighted mean: by hand") {
   const nn::TensorMap a{{"x", at::tensor({1.F, 2.F})}, {"y", at::tensor({8.F}).view({1, 1})}};

@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // "Sampling this model at temperature 0.0": 256 tokens after <s>, 565 characters.
-// https://github.com/karpathy/llama2.c/blob/1386edfd9090e2ef1da6636f3ba3220362079024/doc/stories260K.md
+// https://github.com/karpathy/llama2.c, doc/stories260K.md at 1386edfd9090
 constexpr const char* kAuthorsSample =
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. "
     "One day, she saw a big, red ball. She wanted to play with it, but it was too high.\n"
