@@ -27,6 +27,7 @@ class CorpusReader {
 
   void read(const TextFile& file) {
     const std::string kind = file.path.extension().string();
+    if (kind == ".jsonl" || kind == ".tsv" || kind == ".csv") require_utf8(file);
     if (kind == ".txt") {
       for_each_line(file, [&](std::string_view line, int64_t) { add(std::string(line)); });
     } else if (kind == ".jsonl") {

@@ -325,9 +325,9 @@ Partition partition(const Dataset& dataset, int clients, const PartitionSpec& sp
   if (spec.min_rows < 0 || needed > std::ssize(dataset.rows)) {
     throw InputError(
         fmt::format("task.partition.min_rows: {}: {} clients need {} rows, but there "
-                    "are {}: use fewer clients, a smaller min_rows (from 0) or more "
-                    "rows",
-                    spec.min_rows, clients, needed, dataset.rows.size()));
+                    "are {}: use fewer clients{} or more rows",
+                    spec.min_rows, clients, needed, dataset.rows.size(),
+                    spec.min_rows > 1 ? ", a smaller min_rows (at least 1)" : ""));
   }
   Partition result = partition_by_kind(dataset, clients, spec);
   for (int i = 0; i < clients; ++i) {
@@ -335,7 +335,7 @@ Partition partition(const Dataset& dataset, int clients, const PartitionSpec& sp
       throw InputError(
           fmt::format("task.partition.min_rows: {}: client {} can have {} rows only of "
                       "its classes or domain: use fewer clients, a smaller min_rows "
-                      "or more classes a client",
+                      "(at least 1), or more classes a client",
                       spec.min_rows, i, result[i].size()));
     }
     std::sort(result[i].begin(), result[i].end());

@@ -10,9 +10,10 @@
 //   pathological each client holds at most k classes (McMahan et al., arXiv 1602.05629, without
 //                shards that straddle two classes). Classes are given to clients so that shares of
 //                all classes have about the same size.
-//   domain       client i holds domain i mod D of the D domains in alphabetical order; a domain's
-//                rows are dealt equally to its clients. With fewer clients than domains, client i
-//                holds the domains i, i + clients, ...
+//   domain       client i holds domain i mod D of the D domains in alphabetical (byte) order; a
+//                domain's rows are dealt to its clients in turn, so that their sizes differ by at
+//                most one. With fewer clients than domains, client i holds all rows of the domains
+//                i, i + clients, i + 2 clients, ...
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,7 @@ struct PartitionSpec {
   Kind kind = kIid;
   double alpha = 0.5;          // Dirichlet's concentration, above 0
   int classes_per_client = 2;  // pathological: 1 to the number of classes
-  int min_rows = 10;           // rows that every client has at least
+  int min_rows = 10;           // rows that every client has at least; scenarios: from 1
   uint64_t seed = 1;
 };
 

@@ -116,6 +116,7 @@ RawTable read_raw(const TableSpec& spec, const std::filesystem::path& path) {
                                  path.string(), kind));
   }
   const TextFile file = read_text_file(path);
+  require_utf8(file);
   RawTable table{path, spec.label_field, {}, {}};
   if (kind == ".jsonl") {
     read_json_rows(file, spec, table);
@@ -236,6 +237,32 @@ std::vector<std::string> resolve_labels(const TableSpec& spec,
   return classes;
 }
 
+// Throws InputError where a class has no row in the training file.
+void require_training_rows(const RawTable& train, const RawTable& test,
+                           const std::vector<std::string>& classes) {
+  std::vector<int64_t> rows(classes.size(), 0);
+  for (const Row& row : train.rows) {
+    if (row.label >= 0) ++rows[static_cast<size_t>(row.label)];
+  }
+  const auto empty = std::find(rows.begin(), rows.end(), 0) - rows.begin();
+  if (empty == std::ssize(rows)) return;
+  const std::string& name = classes[static_cast<size_t>(empty)];
+  constexpr std::string_view kRemedy = "or name all classes by task.files.classes";
+  for (size_t i = 0; i < test.rows.size(); ++i) {
+    if (test.rows[i].label != empty) continue;
+    throw InputError(fmt::format(
+        "{}: field '{}': class \"{}\" has no training row, it occurs only in {}:{}: correct the "
+        "label or add training rows, {}",
+        train.file.string(), train.label_field, name, test.file.string(), test.labels[i].line,
+        kRemedy));
+  }
+  // Strings come from rows, so that only a hole in the integers is left.
+  throw InputError(fmt::format(
+      "{}: field '{}': class {} has no training row: labels count from 0: write 0 to n - 1 for n "
+      "classes, {}",
+      train.file.string(), train.label_field, name, kRemedy));
+}
+
 }  // namespace
 
 Dataset read_table(const TableSpec& spec) {
@@ -248,6 +275,7 @@ TrainAndTest read_train_and_test(const TableSpec& spec, const std::filesystem::p
   RawTable train = read_raw(spec, spec.file);
   RawTable test = read_raw(spec, test_file);
   const std::vector<std::string> classes = resolve_labels(spec, {&train, &test});
+  if (spec.classes.empty()) require_training_rows(train, test, classes);
   return {{std::move(train.rows), classes}, {std::move(test.rows), classes}};
 }
 

@@ -4,7 +4,7 @@
 // one of them and an integer its position; a TSV or CSV value, which has no type, is first looked
 // up as a name. Where it does not, integers give the classes "0" to the largest one, and strings
 // the distinct strings in alphabetical (byte) order. All errors of the user are InputErrors
-// "file:line: field 'x': value: remedy".
+// "file:line: field 'x': value: remedy"; a file that is not UTF-8 is one.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,9 @@ Dataset read_table(const TableSpec& spec);
 struct TrainAndTest {
   Dataset train, test;  // with equal classes
 };
-// Reads spec.file and test_file, which has the same fields, with one list of classes: a class that
-// only one of the two files has is in both lists.
+// Reads spec.file and test_file, which has the same fields, with one list of classes. Where the
+// scenario does not name the classes, a class without a training row (a hole in the integers, or a
+// label that only the test file has) is an InputError: it could not be learnt.
 TrainAndTest read_train_and_test(const TableSpec& spec, const std::filesystem::path& test_file);
 
 // Keeps `count` rows, drawn without replacement, in file order. 0, or a count of at least the

@@ -1,14 +1,14 @@
-// The synthetic task family: who holds what, asked at the end.
+// The synthetic task family: which of four words is meant.
 //
-// A domain d has words of its own: kNouns nouns and, for each class c, kSynonyms attribute words.
-// A text states kFacts facts `noun verb attribute` about different nouns, with attributes of
-// different classes, in random order, and ends with a question `? noun`. Its label is the class of
-// the attribute that the question's noun has. The words of a text say which kFacts classes occur,
-// not which of them is asked for: a bag of words can do little better than 1 / kFacts, and a model
-// has to bind nouns to attributes by position and to look the question's noun up.
+// A domain d has a word of its own for each class. A text is four words of its domain, of four
+// different classes in random order; one of them stands behind mark 0 and another behind mark 1. In
+// even domains mark 0 points at the word that counts, in odd domains mark 1; the label is that
+// word's class. The words of a text say which four classes occur and that both marks do, not which
+// word is marked by which: a bag of words can do no better than 1/4. A model has to tell the domain
+// from the words, bind each mark to the word behind it, and choose between the two.
 //
-// The pretraining corpus holds the same kind of texts followed by the attribute that answers them,
-// so that a base learns to bind and look up; which words belong to which class it never sees.
+// The pretraining corpus holds the same kind of texts followed by the word that counts, so that a
+// base learns to bind and choose; which words belong to which class it never sees.
 #pragma once
 
 #include <cstdint>

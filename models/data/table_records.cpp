@@ -52,6 +52,19 @@ void JsonRow::fail(const std::string& field, const json& value, std::string_view
   fail_in_field(file_, line_, field, "value " + shown(value.dump()), remedy);
 }
 
+namespace {
+
+// What a header looks like that was split at the wrong character.
+std::string separator_hint(const TextFile& file, const Record& header) {
+  if (header.size() != 1) return {};
+  const bool csv = file.path.extension() == ".csv";
+  if (header[0].find(csv ? '\t' : ',') == std::string::npos) return {};
+  return fmt::format(" (the header is one field that holds {}: is it a {}?)",
+                     csv ? "tabs" : "commas", csv ? ".tsv" : ".csv");
+}
+
+}  // namespace
+
 void for_each_record(const TextFile& file, const RecordVisitor& visit) {
   const std::string path = file.path.string();
   Record header;
@@ -63,11 +76,12 @@ void for_each_record(const TextFile& file, const RecordVisitor& visit) {
         fail_in_field(file.path, line, name, "the header has it twice", "rename one of them");
       }
     } else if (record.size() != header.size()) {
-      throw InputError(fmt::format("{}:{}: {} fields, but the header has {}: write every field, {}",
-                                   path, line, record.size(), header.size(),
-                                   file.path.extension() == ".csv"
-                                       ? "in double quotes where it holds a comma or a line end"
-                                       : "without tabs inside of it"));
+      throw InputError(fmt::format(
+          "{}:{}: {} fields, but the header has {}: write every field, {}{}", path, line,
+          record.size(), header.size(),
+          file.path.extension() == ".csv" ? "in double quotes where it holds a comma or a line end"
+                                          : "without tabs inside of it",
+          separator_hint(file, header)));
     } else {
       visit(header, record, line);
     }
@@ -87,8 +101,8 @@ int column_of(const TextFile& file, const Record& header, const std::string& fie
   const auto found = std::find(header.begin(), header.end(), field);
   if (found != header.end()) return static_cast<int>(found - header.begin());
   fail_in_field(file.path, 1, field, "missing",
-                fmt::format("the header has '{}': choose another column by {}",
-                            fmt::join(header, "', '"), chosen_by));
+                fmt::format("the header has '{}': choose another column by {}{}",
+                            fmt::join(header, "', '"), chosen_by, separator_hint(file, header)));
 }
 
 }  // namespace fedclock::data

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "models/common/error.h"
+#include "models/data/utf8.h"
 
 namespace fedclock::data {
 
@@ -25,6 +27,16 @@ TextFile read_text_file(const std::filesystem::path& path, int64_t max_bytes) {
   if (in.gcount() != bytes) throw InputError(path.string() + ": reading failed: check the file");
   if (file.text.starts_with("\xEF\xBB\xBF")) file.text.erase(0, 3);
   return file;
+}
+
+void require_utf8(const TextFile& file) {
+  const std::string_view text = file.text;
+  const size_t end = file.cut ? text.rfind('\n') + 1 : text.size();  // npos + 1 is 0
+  const size_t valid = valid_utf8_bytes(text.substr(0, end));
+  if (valid == end) return;
+  const auto line = std::count(text.begin(), text.begin() + static_cast<int64_t>(valid), '\n') + 1;
+  throw InputError(fmt::format("{}:{}: is not UTF-8 (byte 0x{:02x}): save the file in UTF-8",
+                               file.path.string(), line, static_cast<uint8_t>(text[valid])));
 }
 
 void for_each_line(const TextFile& file,

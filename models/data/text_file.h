@@ -21,6 +21,10 @@ struct TextFile {
 // message names the file, the folder and the ways to choose another folder.
 TextFile read_text_file(const std::filesystem::path& path, int64_t max_bytes = 0);
 
+// Throws InputError "file:line: is not UTF-8: remedy" at the first line that is not. The last line
+// of a cut file does not count.
+void require_utf8(const TextFile& file);
+
 // Calls visit(line, number) for every line, numbered from 1, without its line end. The last line
 // of a cut file is left out, because its rest is missing.
 void for_each_line(const TextFile& file,

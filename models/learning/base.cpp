@@ -21,10 +21,6 @@ namespace fs = std::filesystem;
 // Version of the pretraining procedure: a change of it must not find old bases.
 constexpr int kProcedure = 1;
 
-Digest content_digest(const nn::TensorMap& weights, const data::Tokenizer& tokenizer) {
-  return DigestBuilder().add(nn::safetensors_image(weights)).add(tokenizer.digest()).finish();
-}
-
 void add_architecture(DigestBuilder& digest, const nn::Architecture& a) {
   digest.add(static_cast<int>(a.kind)).add(static_cast<int>(a.positions));
   digest.add(static_cast<int>(a.norm)).add(static_cast<int>(a.norm_place));
@@ -32,6 +28,17 @@ void add_architecture(DigestBuilder& digest, const nn::Architecture& a) {
   digest.add(a.heads).add(a.kv_heads).add(a.head_width).add(a.ffn_width).add(a.max_tokens);
   digest.add(a.position_offset).add(a.token_types).add(a.biases).add(a.qkv_biases);
   digest.add(a.embedding_norm).add(a.tied_head).add(a.norm_epsilon).add(a.rope_theta);
+  digest.add(a.rope_scaling.has_value());
+  if (!a.rope_scaling) return;
+  digest.add(a.rope_scaling->factor).add(a.rope_scaling->low_frequency_factor);
+  digest.add(a.rope_scaling->high_frequency_factor).add(a.rope_scaling->original_max_tokens);
+}
+
+Digest content_digest(const nn::Architecture& architecture, const nn::TensorMap& weights,
+                      const data::Tokenizer& tokenizer) {
+  DigestBuilder digest;
+  add_architecture(digest, architecture);
+  return digest.add(nn::safetensors_image(weights)).add(tokenizer.digest()).finish();
 }
 
 Digest spec_digest(const PretrainedBaseSpec& spec, const std::vector<std::string>& texts) {
@@ -51,7 +58,7 @@ Base assemble(const nn::Architecture& architecture, nn::TensorMap weights,
               std::shared_ptr<const data::Tokenizer> tokenizer, std::string origin) {
   Base base;
   base.architecture = architecture;
-  base.digest = content_digest(weights, *tokenizer);
+  base.digest = content_digest(architecture, weights, *tokenizer);
   base.weights = std::make_shared<const nn::TensorMap>(std::move(weights));
   base.tokenizer = std::move(tokenizer);
   base.origin = std::move(origin);
@@ -66,13 +73,24 @@ std::string recorded_digest(const fs::path& folder) {
   return text;
 }
 
+fs::path unfinished_folder(const fs::path& folder) {
+  return folder.string() + fmt::format(".{}.part", getpid());
+}
+
+void tell(const BaseReport& report, const std::string& text) {
+  if (report.stage) report.stage(text);
+}
+
 // Written beside the final place and renamed, so that a base is there whole or not at all.
 void keep(const fs::path& folder, const Base& base) {
-  const fs::path unfinished = folder.string() + fmt::format(".{}.part", getpid());
+  const fs::path unfinished = unfinished_folder(folder);
   fs::create_directories(unfinished);
   nn::save_base(unfinished, base.architecture, *base.weights);
   base.tokenizer->save(unfinished);
-  std::ofstream(unfinished / "digest.txt") << base.digest.hex() << "\n";
+  std::ofstream digest(unfinished / "digest.txt");
+  digest << base.digest.hex() << "\n";
+  digest.close();
+  if (!digest) throw InputError(folder.string() + ": cannot be written: is the disk full?");
   fs::remove_all(folder);
   fs::rename(unfinished, folder);
 }
@@ -100,26 +118,33 @@ Base pretrained_base(const PretrainedBaseSpec& spec, const std::vector<std::stri
       Base base = load_base_folder(folder);
       base.origin = "pretrained " + name;
       if (base.digest.hex() == recorded_digest(folder)) return base;
-      report.stage("the cached base " + name + " is damaged: pretraining it again");
+      tell(report, "the cached base " + name + " is damaged: pretraining it again");
     } catch (const InputError& error) {
-      report.stage(fmt::format("the cached base {} is damaged ({}): pretraining it again", name,
+      tell(report, fmt::format("the cached base {} is damaged ({}): pretraining it again", name,
                                error.what()));
     }
   }
-  report.stage("training the tokeniser");
+  if (spec.tokenizer_vocabulary > spec.architecture.vocabulary) {
+    throw InputError(fmt::format("model.pretrain.tokenizer.vocabulary {} is more than the model's {}",
+                                 spec.tokenizer_vocabulary, spec.architecture.vocabulary));
+  }
+  tell(report, "training the tokeniser");
   auto tokenizer = std::make_shared<data::BpeTokenizer>(
       data::train_bpe(texts, {.vocabulary = spec.tokenizer_vocabulary,
                               .lowercase = spec.lowercase,
                               .add_prefix_space = true}));
-  report.stage(fmt::format("pretraining the base, once: {} steps", spec.settings.steps));
+  tell(report, fmt::format("pretraining the base, once: {} steps", spec.settings.steps));
   nn::TensorMap weights =
       pretrain(spec.architecture, *tokenizer, texts, spec.settings, workers, report.step);
   Base base = assemble(spec.architecture, std::move(weights), tokenizer, "pretrained " + name);
   if (!cache.empty()) {
     try {
       keep(folder, base);
-    } catch (const fs::filesystem_error& error) {
-      report.stage(fmt::format("the base cannot be kept: {}", error.what()));
+    } catch (const std::exception& error) {
+      // Not kept is not lost: this run goes on with it.
+      std::error_code ignored;
+      fs::remove_all(unfinished_folder(folder), ignored);
+      tell(report, fmt::format("the base cannot be kept: {}", error.what()));
     }
   }
   return base;

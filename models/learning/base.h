@@ -20,7 +20,7 @@ struct Base {
   nn::Architecture architecture;
   std::shared_ptr<const nn::TensorMap> weights;
   std::shared_ptr<const data::Tokenizer> tokenizer;
-  Digest digest;        // of the weights and the tokeniser
+  Digest digest;        // of the architecture, the weights and the tokeniser
   std::string origin;   // for people: "pretrained" or the folder
 };
 

@@ -8,11 +8,14 @@ namespace fedclock::learning {
 
 namespace {
 
+// `longest_answer`: tokens of the longest of the classes' answers, for which there must be room too,
+// because evaluation puts each of them behind the prompt.
 EncodedRow encode_response(const data::Row& row, const data::Tokenizer& tokenizer,
-                           int64_t max_tokens) {
+                           int64_t max_tokens, size_t longest_answer) {
   const std::vector<int32_t> prompt = tokenizer.encode(row.text);
   const std::vector<int32_t> response = tokenizer.encode(row.response);
-  const auto fixed = static_cast<int64_t>(response.size()) + 2;  // start and end
+  const auto fixed =
+      static_cast<int64_t>(std::max(response.size(), longest_answer)) + 2;  // start and end
   if (fixed > max_tokens) {
     throw InputError("the response \"" + row.response + "\" alone is longer than task.max_tokens (" +
                      std::to_string(max_tokens) + "): raise max_tokens");
@@ -39,10 +42,18 @@ EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer
   set.rows.reserve(dataset.rows.size());
   const bool responses = std::any_of(dataset.rows.begin(), dataset.rows.end(),
                                      [](const data::Row& row) { return !row.response.empty(); });
+  size_t longest_answer = 0;
+  if (responses) {
+    for (const std::string& name : dataset.classes) {
+      set.answers.push_back(tokenizer.encode(name));
+      longest_answer = std::max(longest_answer, set.answers.back().size());
+    }
+  }
   for (const data::Row& row : dataset.rows) {
+    ensure(row.label >= 0 && row.label < set.classes, "a row without one of the classes");
     EncodedRow encoded;
     if (responses) {
-      encoded = encode_response(row, tokenizer, max_tokens);
+      encoded = encode_response(row, tokenizer, max_tokens, longest_answer);
     } else {
       data::EncodedRow text =
           data::encode_row(tokenizer, row, static_cast<int32_t>(max_tokens));
@@ -51,9 +62,6 @@ EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer
     }
     encoded.label = row.label;
     set.rows.push_back(std::move(encoded));
-  }
-  if (responses) {
-    for (const std::string& name : dataset.classes) set.answers.push_back(tokenizer.encode(name));
   }
   return set;
 }

@@ -36,12 +36,15 @@ void Optimizer::step(nn::TensorMap& parameters, nn::TensorMap& gradients, double
     const at::Tensor& gradient = gradients.at(name);
     ensure(parameter.is_contiguous() && gradient.is_contiguous(), "optimizer needs flat tensors");
     const double decay = parameter.dim() > 1 ? settings_.weight_decay : 0.0;
+    const auto factor = settings_.rate_factors.find(name);
+    const double rate =
+        factor == settings_.rate_factors.end() ? learning_rate : learning_rate * factor->second;
     float* w = parameter.data_ptr<float>();
     const float* g = gradient.data_ptr<float>();
     if (settings_.kind == OptimizerKind::kSgd) {
-      sgd(name, w, g, parameter.numel(), learning_rate, decay);
+      sgd(name, w, g, parameter.numel(), rate, decay);
     } else {
-      adamw(name, w, g, parameter.numel(), learning_rate, decay);
+      adamw(name, w, g, parameter.numel(), rate, decay);
     }
   }
 }

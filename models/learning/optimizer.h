@@ -16,6 +16,7 @@ struct OptimizerSettings {
   double momentum = 0;      // SGD
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // AdamW
   double clip_norm = 0;     // scale all gradients down to this norm; 0: never
+  std::map<std::string, double> rate_factors{};  // on the learning rate, by name; others 1
 };
 
 class Optimizer {

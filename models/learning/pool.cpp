@@ -17,7 +17,7 @@ class Pool::Job {
 
 namespace {
 
-// The same kind of error again, with the job's name in front.
+// The user's error or fedclock's own again, with the job's name in front.
 std::exception_ptr with_label(const std::string& label, const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -25,6 +25,8 @@ std::exception_ptr with_label(const std::string& label, const std::exception_ptr
     return std::make_exception_ptr(InputError(label + ": " + e.what()));
   } catch (const std::exception& e) {
     return std::make_exception_ptr(std::runtime_error(label + ": " + e.what()));
+  } catch (...) {
+    return std::make_exception_ptr(std::runtime_error(label + ": an unknown error"));
   }
 }
 
@@ -32,6 +34,7 @@ std::exception_ptr with_label(const std::string& label, const std::exception_ptr
 
 Pool::Pool(int workers) {
   ensure(workers >= 1, "a pool needs a worker");
+  prepare_process();
   for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { run_worker(); });
 }
 
@@ -39,10 +42,19 @@ Pool::~Pool() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    ready_.clear();
   }
   ready_changed_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  // Dropped jobs hold their dependents, whose work may hold them: the circles are cut by hand.
+  std::vector<JobPtr> dropped(ready_.begin(), ready_.end());
+  ready_.clear();
+  while (!dropped.empty()) {
+    const JobPtr job = std::move(dropped.back());
+    dropped.pop_back();
+    job->work = nullptr;
+    for (JobPtr& dependent : job->dependents) dropped.push_back(std::move(dependent));
+    job->dependents.clear();
+  }
 }
 
 Pool::JobPtr Pool::submit(std::string label, const std::vector<JobPtr>& after,

@@ -18,6 +18,9 @@ namespace {
 
 // Shards of a batch: a constant, so that sums do not depend on the number of workers.
 constexpr int64_t kShards = 4;
+// AdamW moves every row of the embedding by about the learning rate in every step, seen or not: at
+// the full rate, what co-occurrence had taught it is gone before the layers have learnt to use it.
+constexpr double kKnownEmbeddingRate = 0.3;
 constexpr double kWarmUp = 0.05;
 constexpr double kFinalRate = 0.1;
 
@@ -179,10 +182,13 @@ nn::TensorMap pretrain(const nn::Architecture& architecture, const data::Tokeniz
     for (auto& [name, tensor] : weights) tensor.set_requires_grad(true);
   };
   pool.wait(pool.submit("preparing the base", {}, prepare));
-  Optimizer optimizer({.kind = OptimizerKind::kAdamW,
-                       .weight_decay = settings.weight_decay,
-                       .momentum = 0,
-                       .clip_norm = 1.0});
+  OptimizerSettings optimizer_settings{.kind = OptimizerKind::kAdamW,
+                                       .weight_decay = settings.weight_decay,
+                                       .clip_norm = 1.0};
+  if (settings.cooccurrence_embeddings) {
+    optimizer_settings.rate_factors["embeddings.token"] = kKnownEmbeddingRate;
+  }
+  Optimizer optimizer(optimizer_settings);
   const Shards shards(architecture, tokenizer, stream, settings);
   for (int64_t step = 0; step < settings.steps; ++step) {
     std::vector<ShardGradients> parts(kShards);

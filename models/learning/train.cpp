@@ -176,7 +176,7 @@ void add_classification(const LearningTask& task, const nn::TensorMap& state,
   }
 }
 
-// Loss of each class's answer after each row's prompt: [rows][classes]; and the count of its tokens.
+// Every row's prompt is followed by each class's answer in turn.
 void add_answers(const LearningTask& task, const nn::Adapters& adapters, const EncodedSet& set,
                  std::span<const EncodedRow* const> rows, EvaluationSums& sums) {
   std::vector<EncodedRow> filled;
@@ -223,7 +223,10 @@ EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, co
     return set.rows[a].ids.size() < set.rows[b].ids.size();
   });
   EvaluationSums sums;
-  const auto batch_rows = static_cast<size_t>(task.evaluation_rows);
+  // With responses every row is tried with every answer.
+  const size_t tries = std::max<size_t>(1, set.answers.size());
+  const auto batch_rows =
+      std::max<size_t>(1, static_cast<size_t>(task.evaluation_rows) / tries);
   for (size_t begin = 0; begin < order.size(); begin += batch_rows) {
     const auto part = std::span(order).subspan(begin, std::min(batch_rows, order.size() - begin));
     const auto chosen = gather(set, part);
@@ -258,10 +261,13 @@ nn::TensorMap weighted_mean(const std::vector<const nn::TensorMap*>& states,
   return mean;
 }
 
+void prepare_process() {
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+}
+
 void prepare_thread() {
   at::set_num_threads(1);
   at::globalContext().setFlushDenormal(true);
-  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
 }
 
 }  // namespace fedclock::learning

@@ -37,8 +37,8 @@ struct EvaluationSums {
   double loss = 0;
 };
 // Classification: cross entropy and the share of rows whose class scores highest. With responses:
-// mean loss of the response's tokens, and the share of rows whose own answer has the smallest loss
-// among all classes' answers.
+// mean loss of the response's tokens, and the share of rows whose own answer has the smallest loss,
+// summed over its tokens, among all classes' answers.
 EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, const EncodedSet& set,
                         std::span<const int32_t> rows);
 
@@ -46,8 +46,10 @@ EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, co
 nn::TensorMap weighted_mean(const std::vector<const nn::TensorMap*>& states,
                             const std::vector<double>& weights);
 
+// Once in a process, before its first thread computes: deterministic operators.
+void prepare_process();
 // Once in every thread that computes: one torch thread, denormals flushed to zero (a step would
-// take up to ten times as long with them), deterministic operators.
+// take up to ten times as long with them).
 void prepare_thread();
 
 }  // namespace fedclock::learning

@@ -175,7 +175,6 @@ at::Tensor Transformer::map(int64_t layer, Target target, const at::Tensor& x,
 at::Tensor Transformer::embed(const Batch& batch) const {
   const Architecture& a = architecture_;
   const int64_t tokens = batch.ids.size(1);
-  ensure(tokens <= a.max_tokens, "a batch is longer than the model's max_tokens");
   at::Tensor x = at::embedding(token_embedding_, batch.ids);  // [rows, tokens, width]
   if (a.positions == Positions::kLearned) {
     x = x + position_embedding_.narrow(0, a.position_offset, tokens);
@@ -229,6 +228,7 @@ at::Tensor Transformer::feed_forward(int64_t layer, const at::Tensor& x,
 at::Tensor Transformer::hidden(const Batch& batch, const Adapters& adapters) const {
   const Architecture& a = architecture_;
   const int64_t tokens = batch.ids.size(1);
+  ensure(tokens <= a.max_tokens, "a batch is longer than the model's max_tokens");
   constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
   Context context{adapters, {}, {}, {}};
   if (batch.real.defined()) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "models/common/error.h"
 #include "sim/federation/workload.h"
 
@@ -20,9 +22,11 @@ nn::Target target(v1::Target from) {
 
 }  // namespace
 
-nn::AdapterSpec adapter_spec(const v1::Adapter& adapter) {
+nn::AdapterSpec adapter_spec(const v1::Scenario& scenario) {
+  const v1::Adapter& adapter = scenario.model().adapter();
+  const v1::UniformAssignment& uniform = scenario.federation().assignment().uniform();
   nn::AdapterSpec spec;
-  spec.rank = adapter.rank();
+  spec.rank = uniform.has_rank() ? uniform.rank() : adapter.rank();
   spec.alpha = adapter.alpha();
   spec.dropout = adapter.dropout();
   if (adapter.targets_size() > 0) spec.targets.clear();
@@ -50,7 +54,10 @@ learning::PretrainSettings pretrain_settings(const v1::Pretraining& pretraining)
   learning::PretrainSettings settings;
   settings.steps = pretraining.steps();
   settings.batch_rows = pretraining.batch_size();
-  settings.sequence_tokens = pretraining.sequence_tokens();
+  settings.sequence_tokens =
+      pretraining.has_sequence_tokens()
+          ? pretraining.sequence_tokens()
+          : std::min(pretraining.sequence_tokens(), pretraining.architecture().max_tokens());
   settings.learning_rate = pretraining.learning_rate();
   settings.weight_decay = pretraining.weight_decay();
   settings.mask_fraction = pretraining.mask_fraction();

@@ -15,7 +15,8 @@
 
 namespace fedclock::experiment {
 
-nn::AdapterSpec adapter_spec(const v1::Adapter& adapter);
+// The assignment may give another rank than the adapter.
+nn::AdapterSpec adapter_spec(const v1::Scenario& scenario);
 
 // The base that fedclock pretrains; its vocabulary is the one given, else the tokeniser's.
 nn::Architecture architecture(const v1::Pretraining& pretraining);

@@ -56,13 +56,17 @@ Experiment::Experiment(const scenario::Loaded& loaded, const Options& options)
   deal_rows(problems);
   problems.throw_if_any();
   make_clients();
-  check_memory(problems);
+  make_workload(problems);
+  problems.throw_if_any();
+  if (!options.allow_out_of_memory) check_memory(problems);
   problems.throw_if_any();
 }
 
 fs::path Experiment::data_path(const std::string& folder, const std::string& file,
                                const std::string& field) const {
-  const fs::path base = !folder.empty() ? loaded_.folder / folder : options_.data_folder;
+  const fs::path base = !options_.data_folder.empty() ? options_.data_folder
+                        : !folder.empty()             ? loaded_.folder / folder
+                                                      : options_.default_data_folder;
   if (base.empty()) {
     throw InputError(fmt::format(
         "{}: there is no data folder: give the folder that holds {} with --data DIR, in the "
@@ -104,10 +108,16 @@ void Experiment::read_architecture(Problems& problems) {
   const v1::Model& model = scenario().model();
   if (model.has_pretrain()) {
     architecture_ = architecture(model.pretrain());
+    check_corpus(problems);
     return;
   }
   try {
     architecture_ = nn::read_config(fs::path(model.folder()) / "config.json");
+    if (architecture_.kind == nn::Kind::kEncoder && has_responses()) {
+      problems.add("task.synthetic.form", "INSTRUCTION",
+                   "the model is an encoder, which sees the answer before it gives one: use a "
+                   "decoder, or CLASSIFICATION");
+    }
     const int64_t depth = scenario().federation().assignment().uniform().depth();
     if (depth > architecture_.layers) {
       problems.add("federation.assignment.uniform.depth", fmt::format("{}", depth),
@@ -118,7 +128,7 @@ void Experiment::read_architecture(Problems& problems) {
       problems.add("task.max_tokens", fmt::format("{}", scenario().task().max_tokens()),
                    fmt::format("the model reads at most {} tokens", architecture_.max_tokens));
     }
-    for (const nn::Target target : adapter_spec(model.adapter()).targets) {
+    for (const nn::Target target : adapter_spec(scenario()).targets) {
       if (!nn::linear_shape(architecture_, target)) {
         problems.add("model.adapter.targets", std::string(nn::target_name(target)),
                      "the model's layers have no such map");
@@ -127,6 +137,27 @@ void Experiment::read_architecture(Problems& problems) {
   } catch (const InputError& error) {
     problems.add("model.folder", model.folder(), error.what());
   }
+}
+
+void Experiment::check_corpus(Problems& problems) const {
+  const v1::FileCorpus& corpus = scenario().model().pretrain().files();
+  for (int i = 0; i < corpus.files_size(); ++i) {
+    const std::string field = fmt::format("model.pretrain.files.files[{}]", i);
+    try {
+      const fs::path path = data_path(corpus.folder(), corpus.files(i), field);
+      if (fs::is_regular_file(path)) continue;
+      problems.add(field, corpus.files(i),
+                   fmt::format("there is no such file in {}: put it there, or choose another folder "
+                               "with --data DIR or FEDCLOCK_DATA",
+                               path.parent_path().string()));
+    } catch (const InputError& error) {
+      problems.add(field, corpus.files(i), error.what());
+    }
+  }
+}
+
+bool Experiment::has_responses() const {
+  return scenario().task().synthetic().form() == v1::SyntheticTask::INSTRUCTION;
 }
 
 void Experiment::deal_rows(Problems& problems) {
@@ -166,7 +197,7 @@ void Experiment::make_clients() {
   }
 }
 
-void Experiment::check_memory(Problems& problems) {
+void Experiment::make_workload(Problems& problems) {
   const v1::Scenario& s = scenario();
   const auto assignment =
       federation::make_assignment(s.federation().assignment(), architecture_.layers);
@@ -175,9 +206,8 @@ void Experiment::check_memory(Problems& problems) {
   timed_name_ = other ? s.timing().architecture() : model_name();
   spec.timed = other ? cost::architecture_preset(s.timing().architecture()) : architecture_;
   spec.learning_layers = architecture_.layers;
-  spec.adapter = adapter_spec(s.model().adapter());
-  const bool responses = s.task().synthetic().form() == v1::SyntheticTask::INSTRUCTION;
-  spec.head_outputs = responses ? 0 : static_cast<int64_t>(data_.train.classes.size());
+  spec.adapter = adapter_spec(s);
+  spec.head_outputs = has_responses() ? 0 : static_cast<int64_t>(data_.train.classes.size());
   spec.deepest = assignment->deepest();
   const v1::Local& local = s.federation().local();
   spec.batch_rows = s.timing().has_batch_size() ? s.timing().batch_size() : local.batch_size();
@@ -195,18 +225,26 @@ void Experiment::check_memory(Problems& problems) {
     problems.add("federation.assignment", "0",
                  "without a head and without a tuned layer there is nothing to train: tune at "
                  "least one layer");
-    return;
   }
-  if (options_.allow_out_of_memory) return;
-  const double needed = workload_->memory({spec.deepest}).total();
-  for (int group = 0; group < s.platform().devices_size(); ++group) {
-    const v1::Device& device = s.platform().devices(group).device();
-    if (needed <= device.memory_gb() * kGiga) continue;
-    problems.add(fmt::format("platform.devices[{}].device.memory_gb", group),
-                 fmt::format("{}", device.memory_gb()),
+}
+
+void Experiment::check_memory(Problems& problems) const {
+  const v1::Platform& platform = scenario().platform();
+  const int64_t depth = workload_->spec().deepest;
+  const double needed = workload_->memory({depth}).total();
+  const auto check = [&](const v1::Device& device, const std::string& path) {
+    if (needed <= device.memory_gb() * kGiga) return;
+    problems.add(path + ".device.memory_gb", fmt::format("{}", device.memory_gb()),
                  fmt::format("{} does not hold the training of {} at depth {}, which needs {:.3g} "
                              "GB: tune fewer layers, take smaller batches or another device",
-                             device.name(), timed_name_, spec.deepest, needed / kGiga));
+                             device.name(), timed_name_, depth, needed / kGiga));
+  };
+  if (scenario().federation().schedule().has_centralized()) {
+    check(platform.server().device(), "platform.server");
+    return;
+  }
+  for (int group = 0; group < platform.devices_size(); ++group) {
+    check(platform.devices(group).device(), fmt::format("platform.devices[{}]", group));
   }
 }
 
@@ -253,7 +291,7 @@ std::unique_ptr<learning::Learner> Experiment::learner(const learning::BaseRepor
   if (options_.timing_only) return learning::make_timing_only_learner();
   learning::LearnerSpec spec;
   spec.base = base(report);
-  spec.adapter = adapter_spec(scenario().model().adapter());
+  spec.adapter = adapter_spec(scenario());
   spec.train = data_.train;
   spec.test = data_.test;
   spec.max_tokens = scenario().task().max_tokens();
@@ -295,12 +333,12 @@ v1::Result Experiment::description() const {
 v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
   const v1::Scenario& s = scenario();
   v1::Result result = description();
-  const std::unique_ptr<learning::Learner> learner = this->learner(observer.base, result);
-
   std::vector<cost::Machine> machines;
   for (const federation::Client& client : clients_) machines.push_back(client.machine);
   kernel::Simulation simulation;
   platform::Platform world(simulation, platform_spec(s.platform(), machines, server_.get()));
+  // After the platform, which refuses what it cannot build, and before anything that takes long.
+  const std::unique_ptr<learning::Learner> learner = this->learner(observer.base, result);
   results::Recorder recorder(*learner, observer.round);
   const v1::Federation& f = s.federation();
   federation::Federation federation{

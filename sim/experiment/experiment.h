@@ -18,7 +18,8 @@
 namespace fedclock::experiment {
 
 struct Options {
-  std::filesystem::path data_folder;   // where the scenario names none; may be empty
+  std::filesystem::path data_folder;   // before the scenario's own; may be empty
+  std::filesystem::path default_data_folder;  // where the scenario names none; may be empty
   std::filesystem::path cache_folder;  // for pretrained bases; empty: nothing is kept
   int workers = 1;
   bool timing_only = false;  // skip the learning; the clock is the same to the last bit
@@ -60,7 +61,10 @@ class Experiment {
   void read_architecture(scenario::Problems& problems);
   void deal_rows(scenario::Problems& problems);
   void make_clients();
-  void check_memory(scenario::Problems& problems);
+  void make_workload(scenario::Problems& problems);
+  void check_memory(scenario::Problems& problems) const;
+  void check_corpus(scenario::Problems& problems) const;
+  bool has_responses() const;  // rows are answered in words, not classified
   std::filesystem::path data_path(const std::string& folder, const std::string& file,
                                   const std::string& field) const;
   std::vector<std::string> corpus() const;

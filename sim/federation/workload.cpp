@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "models/common/error.h"
 
 namespace fedclock::federation {
@@ -23,19 +25,26 @@ Workload::Workload(const WorkloadSpec& spec) : spec_(spec) {
   };
   const auto global = tensors_of(spec.deepest);
   global_elements_ = cost::element_count(global);
-  const int64_t download_bytes = cost::payload_bytes(global, spec.bytes_per_element);
-  for (int64_t depth = 0; depth <= spec.deepest; ++depth) {
-    DepthCost cost;
-    // With neither a head nor a tuned layer there is nothing to train: such plans are refused
-    // when they are used.
-    if (depth > 0 || spec.head_outputs > 0) {
-      cost.transfer = {download_bytes,
-                       cost::payload_bytes(tensors_of(depth), spec.bytes_per_element)};
-      cost.step = cost::step_work(spec_.timed, timed_plan(depth));
+  const auto global_bytes = cost::payload_bytes(global, spec.bytes_per_element);
+  for (int64_t depth = 0; depth <= spec.learning_layers; ++depth) {
+    // With neither a head nor a tuned layer there is nothing to train.
+    if (depth == 0 && spec.head_outputs == 0) {
+      costs_.emplace_back();
+      continue;
     }
-    costs_.push_back(cost);
+    const auto own_bytes = cost::payload_bytes(tensors_of(depth), spec.bytes_per_element);
+    costs_.push_back(DepthCost{{std::max(global_bytes, own_bytes), own_bytes},
+                               cost::step_work(spec_.timed, timed_plan(depth))});
   }
 }
+
+const Workload::DepthCost& Workload::cost_of(const Plan& plan) const {
+  const std::optional<DepthCost>& cost = costs_.at(static_cast<size_t>(plan.depth));
+  ensure(cost.has_value(), "a plan that trains nothing");
+  return *cost;
+}
+
+const Transfer& Workload::transfer(const Plan& plan) const { return cost_of(plan).transfer; }
 
 cost::TrainingPlan Workload::timed_plan(int64_t depth) const {
   cost::TrainingPlan plan;
@@ -51,7 +60,7 @@ cost::TrainingPlan Workload::timed_plan(int64_t depth) const {
 }
 
 double Workload::step_seconds(const cost::Machine& machine, const Plan& plan) const {
-  return cost::step_seconds(machine, costs_.at(plan.depth).step);
+  return cost::step_seconds(machine, cost_of(plan).step);
 }
 
 double Workload::training_flops(const cost::Machine& machine, const Plan& plan,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "models/cost/cost.h"
@@ -36,7 +37,8 @@ class Workload {
 
   // Down goes the whole global state, because the forward pass needs all of it; up come the
   // adapters of the tuned layers and the head. Both as safetensors files, headers included.
-  const Transfer& transfer(const Plan& plan) const { return costs_.at(plan.depth).transfer; }
+  // Depths from 0 to the learning model's layers; ProgrammerError for one that trains nothing.
+  const Transfer& transfer(const Plan& plan) const;
 
   // Seconds of one optimiser step.
   double step_seconds(const cost::Machine& machine, const Plan& plan) const;
@@ -53,11 +55,12 @@ class Workload {
     Transfer transfer;
     cost::Work step;
   };
+  const DepthCost& cost_of(const Plan& plan) const;
   cost::TrainingPlan timed_plan(int64_t depth) const;
 
   WorkloadSpec spec_;
   int64_t global_elements_ = 0;
-  std::vector<DepthCost> costs_;  // by depth of the learning model
+  std::vector<std::optional<DepthCost>> costs_;  // by depth of the learning model
 };
 
 // Rate that training reaches on the machine.

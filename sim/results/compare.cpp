@@ -33,10 +33,28 @@ std::optional<double> common_target(const std::vector<v1::Result>& results) {
   return target;
 }
 
-int64_t total_bytes(const v1::Result& result) {
-  int64_t bytes = 0;
-  for (const v1::Round& round : result.rounds()) bytes += round.bytes_up() + round.bytes_down();
-  return bytes;
+std::optional<double> final_accuracy(const v1::Result& result) {
+  if (result.rounds().empty() || !result.rounds().rbegin()->has_accuracy()) return std::nullopt;
+  return result.rounds().rbegin()->accuracy();
+}
+
+Traffic total_traffic(const v1::Result& result) {
+  Traffic traffic;
+  for (const v1::Round& round : result.rounds()) {
+    traffic.up += round.bytes_up();
+    traffic.down += round.bytes_down();
+  }
+  return traffic;
+}
+
+Pace pace(const v1::Result& result) {
+  Pace pace;
+  pace.traffic = total_traffic(result);
+  if (result.rounds().empty()) return pace;
+  pace.rounds = result.rounds().rbegin()->round();
+  pace.total_s = result.rounds().rbegin()->end_s();
+  if (pace.rounds > 0) pace.round_s = pace.total_s / pace.rounds;
+  return pace;
 }
 
 }  // namespace fedclock::results

@@ -1,6 +1,7 @@
 // Runs beside each other: when each of them reached a target accuracy, and what it had sent.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <vector>
 
@@ -24,7 +25,23 @@ std::optional<double> best_accuracy(const v1::Result& result);
 // measured none.
 std::optional<double> common_target(const std::vector<v1::Result>& results);
 
-// Bytes up and down of all rounds.
-int64_t total_bytes(const v1::Result& result);
+// Accuracy of the last round; nothing where it was not measured.
+std::optional<double> final_accuracy(const v1::Result& result);
+
+// Bytes of all rounds, sent by all clients and by the server.
+struct Traffic {
+  int64_t up = 0, down = 0;
+  int64_t total() const { return up + down; }
+};
+Traffic total_traffic(const v1::Result& result);
+
+// The clock alone: what there is to compare where nothing was learnt.
+struct Pace {
+  int32_t rounds = 0;  // round 0 does not count
+  double total_s = 0;  // simulated
+  Traffic traffic;
+  std::optional<double> round_s;  // mean; nothing where there was no round
+};
+Pace pace(const v1::Result& result);
 
 }  // namespace fedclock::results

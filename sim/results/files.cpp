@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <sstream>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "models/common/error.h"
 
@@ -22,28 +24,77 @@ void write_file(const fs::path& path, const std::string& content) {
   std::ofstream out(unfinished, std::ios::binary);
   out << content;
   out.close();
-  if (!out) throw InputError(path.string() + ": cannot be written: is the disk full?");
-  fs::rename(unfinished, path);
+  std::error_code error;
+  if (out) fs::rename(unfinished, path, error);
+  if (!out || error) {
+    throw InputError(fmt::format("{}: cannot be written{}: check the folder's rights and the space "
+                                 "left on the disk, or choose another folder with --out",
+                                 path.string(), error ? " (" + error.message() + ")" : ""));
+  }
+}
+
+// Whether both know it, and not the same.
+bool differ(const std::string& a, const std::string& b) {
+  return !a.empty() && !b.empty() && a != b;
+}
+
+// Nothing where it cannot be parsed or holds no round, which every run has.
+std::optional<v1::Result> parse_result(std::istream& in) {
+  v1::Result result;
+  if (!result.ParseFromIstream(&in) || result.rounds().empty()) return std::nullopt;
+  return result;
 }
 
 }  // namespace
 
-void prepare_folder(const fs::path& folder, const v1::Result& planned) {
+std::string difference(const v1::Result& there, const v1::Result& planned) {
+  std::vector<std::string> words;
+  if (there.scenario() != planned.scenario()) {
+    words.push_back(fmt::format("of another scenario ({})", there.scenario()));
+  } else if (there.scenario_digest() != planned.scenario_digest()) {
+    words.push_back("of other settings of the same scenario");
+  }
+  if (there.learned() != planned.learned()) {
+    words.push_back(there.learned() ? "of a run that learnt" : "of a timing-only run");
+  }
+  if (differ(there.data_digest(), planned.data_digest())) words.push_back("on other data");
+  if (differ(there.base_digest(), planned.base_digest())) words.push_back("on another base model");
+  if (differ(there.numerics(), planned.numerics())) {
+    words.push_back(fmt::format("with other kernels or libraries ({})", there.numerics()));
+  }
+  if (differ(there.version(), planned.version())) {
+    words.push_back(fmt::format("by version {} of fedclock", there.version()));
+  }
+  return fmt::format("{}", fmt::join(words, ", "));
+}
+
+void prepare_folder(const fs::path& folder, const v1::Result& planned, bool overwrite) {
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error || access(folder.c_str(), W_OK) != 0) {
-    throw InputError(folder.string() + ": cannot be written to: choose another folder with --out");
+  if (error || access(folder.c_str(), W_OK | X_OK) != 0) {
+    throw InputError(fmt::format(
+        "{}: cannot be written to{}: choose another folder with --out, or change its rights",
+        folder.string(), error ? " (" + error.message() + ")" : ""));
   }
-  if (!fs::exists(folder / "result.pb")) return;
-  const v1::Result there = read_result(folder);
-  if (there.scenario_digest() == planned.scenario_digest() &&
-      there.learned() == planned.learned()) {
+  if (overwrite) {
+    // A run that only times writes none: what is there would pass for its adapter.
+    if (!planned.learned()) fs::remove_all(folder / "final_adapter", error);
     return;
   }
-  throw InputError(fmt::format(
-      "{}: holds the result of another scenario ({}): choose another folder with --out, or remove "
-      "this one",
-      folder.string(), there.scenario()));
+  const fs::path path = folder / "result.pb";
+  if (!fs::exists(path, error)) return;
+  std::ifstream in(path, std::ios::binary);
+  const std::optional<v1::Result> there = parse_result(in);
+  if (!there) {
+    throw InputError(path.string() +
+                     ": is no result of fedclock, or is damaged: remove it, choose another folder "
+                     "with --out, or write over it with --overwrite");
+  }
+  const std::string other = difference(*there, planned);
+  if (other.empty()) return;
+  throw InputError(fmt::format("{}: holds the result {}: choose another folder with --out, or write "
+                               "over it with --overwrite",
+                               folder.string(), other));
 }
 
 std::string result_bytes(const v1::Result& result) {
@@ -75,11 +126,13 @@ v1::Result read_result(const fs::path& folder) {
   if (!in) {
     throw InputError(path.string() + ": cannot be read: give the --out folder of a finished run");
   }
-  v1::Result result;
-  if (!result.ParseFromIstream(&in)) {
-    throw InputError(path.string() + ": is not a result of fedclock, or is damaged: run again");
+  std::optional<v1::Result> result = parse_result(in);
+  if (!result) {
+    throw InputError(path.string() +
+                     ": is no result of fedclock, or is empty or damaged: run the scenario again, "
+                     "with --overwrite for the same folder");
   }
-  return result;
+  return std::move(*result);
 }
 
 }  // namespace fedclock::results

@@ -15,14 +15,20 @@
 namespace fedclock::results {
 
 // Makes the folder. Throws InputError where it cannot be made or written to, or where it holds the
-// result of another scenario: nothing of that is lost.
-void prepare_folder(const std::filesystem::path& folder, const v1::Result& planned);
+// result of another run: nothing of that is lost. `overwrite`: whatever it holds may be lost.
+void prepare_folder(const std::filesystem::path& folder, const v1::Result& planned,
+                    bool overwrite = false);
 
-// `scenario_text` becomes scenario.textproto.
+// What makes the result another one than that of the planned run, in words that follow "the
+// result": "of other settings of the same scenario, of a timing-only run". Empty where nothing
+// does; what one of them does not know yet does not count.
+std::string difference(const v1::Result& there, const v1::Result& planned);
+
+// `scenario_text` becomes scenario.textproto. Throws InputError where a file cannot be written.
 void write_files(const std::filesystem::path& folder, const v1::Result& result,
                  const std::string& scenario_text);
 
-// Throws InputError where there is no result.pb or it cannot be parsed.
+// Throws InputError where there is no result.pb, it cannot be parsed, or it holds no round.
 v1::Result read_result(const std::filesystem::path& folder);
 
 // Name of the whole result: of the bytes of result.pb, which hold the adapter's digest.

@@ -16,7 +16,7 @@ RoundRecord& Recorder::begin_round(int64_t round, double now_s) {
 
 RoundRecord& Recorder::round(int64_t round) { return rounds_.at(static_cast<size_t>(round)); }
 
-ClientRecord& Recorder::client(int64_t round, int32_t client) {
+ClientRecord& Recorder::add_client(int64_t round, int32_t client) {
   RoundRecord& record = this->round(round);
   ClientRecord& added = record.clients.emplace_back();
   added.client = client;
@@ -29,6 +29,7 @@ v1::Round Recorder::resolved(const RoundRecord& record) {
   round.set_start_s(record.start_s);
   round.set_end_s(record.end_s);
   if (record.merge_s > 0) round.set_merge_s(record.merge_s);
+  if (record.server_train_s > 0) round.set_server_train_s(record.server_train_s);
   int64_t up = 0, down = 0;
   double loss_sum = 0, row_sum = 0;
   for (const ClientRecord& from : record.clients) {
@@ -62,10 +63,21 @@ v1::Round Recorder::resolved(const RoundRecord& record) {
   if (!record.client_evaluations.empty()) {
     double sum = 0;
     for (size_t i = 0; i < record.client_evaluations.size(); ++i) {
-      const double accuracy = learner_.metrics(record.client_evaluations[i]).accuracy;
-      sum += accuracy;
-      for (v1::ClientRound& client : *round.mutable_clients()) {
-        if (client.client() == record.evaluated_clients[i]) client.set_accuracy(accuracy);
+      v1::ClientAccuracy& own = *round.add_own_accuracies();
+      own.set_client(record.evaluated_clients[i]);
+      own.set_accuracy(learner_.metrics(record.client_evaluations[i]).accuracy);
+      sum += own.accuracy();
+    }
+    // Both are in client order.
+    int next = 0;
+    for (v1::ClientRound& client : *round.mutable_clients()) {
+      while (next < round.own_accuracies_size() &&
+             round.own_accuracies(next).client() < client.client()) {
+        ++next;
+      }
+      if (next < round.own_accuracies_size() &&
+          round.own_accuracies(next).client() == client.client()) {
+        client.set_accuracy(round.own_accuracies(next).accuracy());
       }
     }
     round.set_client_accuracy(sum / static_cast<double>(record.client_evaluations.size()));

@@ -22,13 +22,13 @@ struct ClientRecord {
   double download_s = 0, train_s = 0, upload_s = 0;
   double end_s = 0;  // date at which its part was done
   int64_t bytes_up = 0, bytes_down = 0;
-  learning::Value update;      // empty where it did not train
-  learning::Value evaluation;  // on its own test rows
+  learning::Value update;  // empty where it did not train
 };
 
 struct RoundRecord {
   int64_t round = 0;
   double start_s = 0, end_s = 0, merge_s = 0;
+  double server_train_s = 0;  // of centralised training
   std::deque<ClientRecord> clients;  // addresses stay valid while clients are added
   std::vector<learning::Value> evaluations;         // of the model or models, on the test rows
   std::vector<learning::Value> client_evaluations;  // of each client, on its own test rows
@@ -46,8 +46,9 @@ class Recorder {
 
   RoundRecord& begin_round(int64_t round, double now_s);
   RoundRecord& round(int64_t round);
-  // The client's record of the round, made at the first call; the reference stays valid.
-  ClientRecord& client(int64_t round, int32_t client);
+  // A record for a client that takes part in the round, once for each; the reference stays valid
+  // until the round is resolved.
+  ClientRecord& add_client(int64_t round, int32_t client);
   int64_t last_round() const { return static_cast<int64_t>(rounds_.size()) - 1; }
 
   // Waits for the numbers of all rounds up to this one and tells the observer.

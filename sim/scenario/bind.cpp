@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -51,6 +52,32 @@ std::string expectation(const FieldDescriptor& field) {
     case FieldDescriptor::CPPTYPE_MESSAGE: return "must be a block in braces";
     default: return "must be a number, without its unit: the unit is part of the field's name";
   }
+}
+
+// "; without the quotes: 10" where the quotes of a value in text format are all that is wrong;
+// "; 10% is written 0.1" for a percentage.
+std::string slip_of(const FieldDescriptor& field, const std::string& text, Syntax syntax) {
+  const bool quoted = text.size() > 2 && (text[0] == '"' || text[0] == '\'');
+  const std::string bare = quoted ? text.substr(1, text.size() - 2) : text;
+  if (bare.ends_with('%') && field.cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE) {
+    double percent = 0;
+    const auto [end, error] = std::from_chars(bare.data(), bare.data() + bare.size(), percent);
+    if (error == std::errc() && end + 1 == bare.data() + bare.size()) {
+      return fmt::format("; a share is written without '%': {:.6g}", percent / 100);
+    }
+  }
+  if (!quoted || syntax == Syntax::kJson) return {};
+  const auto* type = field.enum_type();
+  bool right = type != nullptr && type->FindValueByName(bare) != nullptr;
+  right = right || (field.cpp_type() == FieldDescriptor::CPPTYPE_BOOL &&
+                    (bare == "true" || bare == "false"));
+  if (type == nullptr && field.cpp_type() != FieldDescriptor::CPPTYPE_BOOL &&
+      field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
+    double number = 0;
+    const auto [end, error] = std::from_chars(bare.data(), bare.data() + bare.size(), number);
+    right = error == std::errc() && end == bare.data() + bare.size();
+  }
+  return right ? fmt::format("; the quotes are wrong, write {}", bare) : "";
 }
 
 bool is_null(const Node& node, Syntax syntax) {
@@ -104,24 +131,28 @@ void Binder::merge(const Node& node, const std::string& path, Message& message) 
 
 void Binder::set_list(const FieldDescriptor& field, const Node& node, const std::string& path,
                       const Location& where, Message& message) {
+  const auto next = [&] {  // path of the item to add
+    return item_path(path, message.GetReflection()->FieldSize(message, &field));
+  };
   if (node.kind != Node::Kind::kList) {
-    if (source_.syntax == Syntax::kJson) {
+    // One text where a list of texts belongs can mean one thing only.
+    const bool text = field.cpp_type() == FieldDescriptor::CPPTYPE_STRING &&
+                      node.kind == Node::Kind::kScalar && node.text.starts_with('"');
+    if (source_.syntax == Syntax::kJson && !text) {
       problems_.add_at(where, path, node.shown(), "must be a list in square brackets");
     } else {
-      set(field, node, path, where, message);
+      set(field, node, next(), where, message);
     }
     return;
   }
   for (const Node& item : node.items) {
-    set(field, item, path, source_.location(item.line, item.column), message);
+    set(field, item, next(), source_.location(item.line, item.column), message);
   }
 }
 
 void Binder::set(const FieldDescriptor& field, const Node& node, const std::string& path,
                  const Location& where, Message& message) {
   const google::protobuf::Reflection& reflection = *message.GetReflection();
-  const std::string place =
-      field.is_repeated() ? item_path(path, reflection.FieldSize(message, &field)) : path;
   if (field.containing_oneof() != nullptr) {
     for (int i = 0; i < field.containing_oneof()->field_count(); ++i) {
       const FieldDescriptor& other = *field.containing_oneof()->field(i);
@@ -130,21 +161,25 @@ void Binder::set(const FieldDescriptor& field, const Node& node, const std::stri
       locations_.erase_under(path.substr(0, parent) + other.name());
     }
   }
-  locations_.set(place, where);
+  locations_.set(path, where);
   const bool message_type = field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
   if (message_type && node.kind == Node::Kind::kMessage) {
-    merge(node, place,
+    merge(node, path,
           *(field.is_repeated() ? reflection.AddMessage(&message, &field)
                                 : reflection.MutableMessage(&message, &field)));
     return;
   }
   if (node.kind == Node::Kind::kList) {
-    problems_.add_at(where, place, node.shown(), "takes one value, not a list");
+    problems_.add_at(where, path, node.shown(), "takes one value, not a list");
   } else if (message_type || node.kind == Node::Kind::kMessage) {
-    problems_.add_at(where, place, node.shown(), expectation(field));
-  } else if (known_word(field, node, place, where) && !convert(field, node, message)) {
-    problems_.add_at(where, place, node.shown(), expectation(field));
+    problems_.add_at(where, path, node.shown(), remedy(field, node));
+  } else if (known_word(field, node, path, where) && !convert(field, node, message)) {
+    problems_.add_at(where, path, node.shown(), remedy(field, node));
   }
+}
+
+std::string Binder::remedy(const FieldDescriptor& field, const Node& node) const {
+  return expectation(field) + slip_of(field, node.text, source_.syntax);
 }
 
 void Binder::unknown(const Node::Field& field, const std::string& parent,

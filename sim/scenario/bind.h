@@ -23,9 +23,13 @@ class Binder {
   void merge(const Node& node, const std::string& path, google::protobuf::Message& message);
 
   // Sets one field of `message` from a value: adds an item where the field is a list, merges where
-  // it is a message. `where` is the place of the field's name.
+  // it is a message. `path` is that of the value ("a.b", or "a.b[2]" of an item), `where` the place
+  // of the field's name.
   void set(const google::protobuf::FieldDescriptor& field, const Node& node,
            const std::string& path, const Location& where, google::protobuf::Message& message);
+
+  // What to write in place of a value that the field does not take.
+  std::string remedy(const google::protobuf::FieldDescriptor& field, const Node& node) const;
 
  private:
   void set_list(const google::protobuf::FieldDescriptor& field, const Node& node,

@@ -128,4 +128,12 @@ std::optional<int64_t> learning_layers(const v1::Scenario& scenario) {
   return architecture.layers();
 }
 
+void check_rank(const v1::Scenario& scenario, const Fields& holder) {
+  const int width = scenario.model().pretrain().architecture().width();
+  if (!holder.at_least("rank", 1) || width < 1 || holder.number("rank") <= width) return;
+  holder.problem("rank", fmt::format("must be at most the model's width, {}: an adapter of full "
+                                     "rank saves nothing",
+                                     width));
+}
+
 }  // namespace fedclock::scenario

@@ -59,7 +59,11 @@ int64_t client_count(const v1::Scenario& scenario);
 // Layers of the learning model, where the scenario itself says them.
 std::optional<int64_t> learning_layers(const v1::Scenario& scenario);
 
+// A rank of adapters: at least 1, and at most the width of the model where the scenario says it.
+void check_rank(const v1::Scenario& scenario, const Fields& holder);
+
 // The parts of validate(), one for each part of a scenario.
+void check_name(const v1::Scenario& scenario, Problems& problems);
 void check_task(const v1::Scenario& scenario, Problems& problems);
 void check_model(const v1::Scenario& scenario, Problems& problems);
 void check_federation(const v1::Scenario& scenario, Problems& problems);

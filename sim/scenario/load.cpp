@@ -53,8 +53,9 @@ class FileMerger {
     });
     v1::Scenario names;
     Locations places;
+    const std::size_t before = problems_.size();
     Binder(file.source, places, problems_).merge(extends, "", names);
-    bool whole = true;
+    bool whole = problems_.size() == before;
     for (int i = 0; i < names.extends_size(); ++i) {
       const std::string field = item_path("extends", i);
       const fs::path other = (path.parent_path() / names.extends(i)).lexically_normal();
@@ -96,7 +97,9 @@ Loaded load_scenario(const fs::path& path, const LoadOptions& options, Problems&
   Loaded loaded;
   loaded.folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   const Location file{path.string(), 0, 0};
-  if (!FileMerger(loaded, problems).merge(path, file, "")) problems.throw_if_any();
+  const bool whole = FileMerger(loaded, problems).merge(path, file, "");
+  // Without the files below, or with `extends` misspelt, every field that they set would be missed.
+  if (!whole || problems.covers("extends")) problems.throw_if_any();
   loaded.locations.set("", file);
   for (const std::string& text : options.overrides) {
     if (reaches_into_device(text)) continue;

@@ -39,7 +39,8 @@ struct Loaded {
 Loaded load_scenario(const std::filesystem::path& path, const LoadOptions& options = {});
 
 // The same, but adds problems to the list and goes on, so that validate() can add its own. Throws
-// InputError only where a file is missing or breaks off: then nothing can be said of the rest.
+// InputError only where a file is missing or breaks off, or `extends` is wrong: then nothing can be
+// said of the rest.
 Loaded load_scenario(const std::filesystem::path& path, const LoadOptions& options,
                      Problems& problems);
 

@@ -130,16 +130,25 @@ class Override {
   // The value as a node of text format.
   std::optional<Node> value(const FieldDescriptor& field) {
     std::string text = value_;
+    if (field.cpp_type() != FieldDescriptor::CPPTYPE_STRING &&
+        text.find_first_not_of(" \t\r\n") == std::string::npos) {
+      fail(path_, "nothing", "has no value behind '='; " + binder_.remedy(field, {}));
+      return std::nullopt;
+    }
     if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING && !text.starts_with('"') &&
         !text.starts_with('\'') && !text.starts_with('[')) {
       text = in_quotes(text);
     }
-    std::optional<Node> root = read_syntax("value: " + text, source_, problems_);
-    if (root && root->fields.size() != 1) {
+    Problems broken;
+    std::optional<Node> root = read_syntax("value: " + text, source_, broken);
+    for (const Problem& problem : broken.list()) {
+      fail(path_, problem.value.empty() ? value_ : problem.value, problem.message);
+    }
+    if (!root) return std::nullopt;
+    if (root->fields.size() != 1) {
       fail(path_, value_, "is more than one value; put lists in [ ] and messages in { }");
       return std::nullopt;
     }
-    if (!root) return std::nullopt;
     return root->fields[0].value;
   }
 
@@ -171,9 +180,8 @@ class Override {
     }
     // A scalar: add it behind the list, then swap it in.
     const int size = reflection.FieldSize(message, &field);
-    binder_.set(field, *node, here, where, message);
+    binder_.set(field, *node, item, where, message);
     if (reflection.FieldSize(message, &field) == size) return;
-    locations_.erase_under(item_path(here, size));
     reflection.SwapElements(&message, &field, *component.index, size);
     reflection.RemoveLast(&message, &field);
   }

@@ -7,9 +7,7 @@
 #include <cctype>
 #include <charconv>
 #include <iterator>
-#include <map>
 #include <numeric>
-#include <set>
 #include <utility>
 
 #include "sim/scenario/location.h"
@@ -76,6 +74,8 @@ constexpr Unit kUnits[] = {
     {"fraction", Unit::kShare, 1, "a share from 0 to 1"},
 };
 
+constexpr int kDeepestHome = 8;  // dots in the paths that are searched
+
 // "upMbitS" and "up-mbit-s" to "up_mbit_s".
 std::string snake_case(std::string_view name) {
   std::string snake;
@@ -139,22 +139,61 @@ std::optional<FieldSuggestion> other_unit(std::string_view name, std::string_vie
   return std::nullopt;
 }
 
-// Where in a scenario a field of this name stands; empty where there is none.
-std::string home_of(const std::string& name) {
-  std::vector<std::pair<std::string, const Descriptor*>> queue{{"", v1::Scenario::descriptor()}};
-  std::set<const Descriptor*> seen;
+// Names that other programs give to fields of ours, and where those stand.
+constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
+    {"clients", "platform.devices[].count"},
+    {"num_clients", "platform.devices[].count"},
+    {"client_count", "platform.devices[].count"},
+    {"clients_per_round", "federation.selection.random.count"},
+    {"num_rounds", "stop.rounds"},
+    {"local_steps", "federation.local.steps"},
+    {"local_epochs", "federation.local.epochs"},
+    {"lr", "federation.local.learning_rate"},
+    {"lora_rank", "model.adapter.rank"},
+    {"lora_alpha", "model.adapter.alpha"},
+    {"lora_dropout", "model.adapter.dropout"},
+    {"target_modules", "model.adapter.targets"},
+};
+
+// A field of a scenario: its path, and the message that has it.
+struct Home {
+  std::string path;
+  const Descriptor* message;
+};
+
+// Where in a scenario fields of this name stand, the outermost first.
+std::vector<Home> homes_of(std::string_view name) {
+  std::string wanted;  // the whole path, where another program's name tells it
+  for (const auto& [other, path] : kOtherNames) {
+    if (other == name) wanted = path;
+  }
+  const std::string field_name(wanted.empty() ? name : wanted.substr(wanted.rfind('.') + 1));
+  std::vector<Home> homes;
+  std::vector<Home> queue{{"", v1::Scenario::descriptor()}};
   for (std::size_t next = 0; next < queue.size(); ++next) {
     const auto [path, message] = queue[next];
-    if (!seen.insert(message).second) continue;
-    if (message->FindFieldByName(name) != nullptr) return join_path(path, name);
+    const std::string here = join_path(path, field_name);
+    const bool found = message->FindFieldByName(field_name) != nullptr;
+    if (found && (wanted.empty() || wanted == here)) homes.push_back({here, message});
+    if (std::count(path.begin(), path.end(), '.') > kDeepestHome) continue;
     for (int i = 0; i < message->field_count(); ++i) {
       const FieldDescriptor* field = message->field(i);
       if (field->message_type() == nullptr) continue;
       const std::string suffix = field->is_repeated() ? "[]" : "";
-      queue.emplace_back(join_path(path, field->name() + suffix), field->message_type());
+      queue.push_back({join_path(path, field->name() + suffix), field->message_type()});
     }
   }
-  return {};
+  return homes;
+}
+
+// "`a`, `b` or `c`".
+std::string any_of_homes(const std::vector<Home>& homes) {
+  std::string text;
+  for (std::size_t i = 0; i < homes.size(); ++i) {
+    if (i > 0) text += i + 1 == homes.size() ? " or " : ", ";
+    text += "`" + homes[i].path + "`";
+  }
+  return text;
 }
 
 }  // namespace
@@ -209,14 +248,20 @@ FieldSuggestion suggest_field(std::string_view name, std::string_view value,
   if (const auto unit = other_unit(name, value, message)) return *unit;
   std::vector<std::string> fields;
   for (int i = 0; i < message.field_count(); ++i) fields.push_back(message.field(i)->name());
-  if (const auto near = closest(name, fields)) {
+  const std::vector<Home> homes = homes_of(snake_case(name));
+  std::optional<std::string> near = closest(name, fields);
+  // The exact name of a field of another place is no slip of two letters.
+  if (near && !homes.empty() && edit_distance(name, *near) > 1) near.reset();
+  for (const Home& home : homes) {
+    if (home.message == &message) near = home.path.substr(home.path.rfind('.') + 1);
+  }
+  if (near) {
     const Unit* unit = split_unit(*near).second;
     const std::string words = unit == nullptr ? "" : fmt::format(" ({})", unit->words);
     return {*near, fmt::format("there is no such field; did you mean `{}`{}?", *near, words)};
   }
   std::string text = "there is no such field here; ";
-  const std::string home = home_of(snake_case(name));
-  if (!home.empty()) text += fmt::format("it belongs to `{}`; ", home);
+  if (!homes.empty()) text += fmt::format("it belongs to {}; ", any_of_homes(homes));
   text += fields.empty() ? "this block has no fields" : "known here: " + list_of(fields);
   return {"", text};
 }

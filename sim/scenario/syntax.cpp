@@ -87,6 +87,11 @@ class TextReader {
     Node root;
     root.kind = Node::Kind::kMessage;
     root.line = root.column = 1;
+    if (tokens_.at("{")) {
+      tokens_.fail(
+          "the text begins as JSON does; give the file a name that ends in .json, or write "
+          "text format, which has no braces around the whole");
+    }
     while (!tokens_.at(Tokenizer::TYPE_END)) root.fields.push_back(field(1));
     return root;
   }
@@ -166,9 +171,9 @@ class TextReader {
     if (!number && !tokens_.at(Tokenizer::TYPE_IDENTIFIER)) tokens_.fail("expected a value");
     const auto [line, end] = std::pair(tokens_.current().line, tokens_.current().end_column);
     node.text += tokens_.take();
-    // "28ms": the letters belong to the value, which is then no number.
-    if (number && tokens_.at(Tokenizer::TYPE_IDENTIFIER) && tokens_.current().line == line &&
-        tokens_.current().column == end) {
+    // "28ms", "10%": the unit belongs to the value, which is then no number.
+    if (number && (tokens_.at(Tokenizer::TYPE_IDENTIFIER) || tokens_.at("%")) &&
+        tokens_.current().line == line && tokens_.current().column == end) {
       node.text += tokens_.take();
     }
     return node;
@@ -216,6 +221,18 @@ class JsonReader {
   Tokens tokens_;
 };
 
+// True where the first line that is no comment begins with a name.
+bool looks_like_text_format(std::string_view text) {
+  std::string_view start = text;
+  while (!start.empty()) {
+    start.remove_prefix(std::min(start.find_first_not_of(" \t\r\n"), start.size()));
+    if (!start.starts_with('#')) break;
+    start.remove_prefix(std::min(start.find('\n'), start.size()));
+  }
+  const char first = start.empty() ? '{' : start[0];
+  return (first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z');
+}
+
 // Throws BrokenSyntax where the text is not JSON.
 void check_json(std::string_view text) {
   try {
@@ -230,6 +247,15 @@ void check_json(std::string_view text) {
     const std::string what = error.what();
     const std::size_t reason = what.find(": ");
     broken.message = reason == std::string::npos ? what : what.substr(reason + 2);
+    const std::string_view rest = text.substr(end);
+    if (looks_like_text_format(text)) {
+      broken = {1, 1, "",
+                "the text is no JSON but looks like Protobuf's text format; give the file a name "
+                "that ends in .textproto, or write JSON"};
+    } else if (rest.starts_with('#') || rest.starts_with("//") || rest.starts_with("/*")) {
+      broken.message =
+          "JSON has no comments; remove it, or write the scenario as .textproto, which has them";
+    }
     throw broken;
   } catch (const nlohmann::json::exception& error) {
     throw BrokenSyntax{1, 1, "", error.what()};

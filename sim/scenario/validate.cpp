@@ -58,10 +58,23 @@ void check_values(const Message& message, const std::string& path, Problems& pro
 
 }  // namespace
 
+// The name becomes the folder of the results, and a cell of their tables.
+void check_name(const v1::Scenario& scenario, Problems& problems) {
+  const std::string& name = scenario.name();
+  const bool plain = name.find_first_not_of(
+                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_. ") ==
+                     std::string::npos;
+  if ((plain && !name.empty() && name[0] != '.') || problems.covers("name")) return;
+  problems.add("name", in_quotes(name),
+               "names the folder of the results; write `name` with letters (a to z), digits, '-', "
+               "'_', '.' and ' ' only, not '.' first");
+}
+
 void validate(const Loaded& loaded, Problems& problems) {
   const v1::Scenario& scenario = loaded.scenario;
   problems.use(loaded.locations);
   check_values(scenario, "", problems);
+  check_name(scenario, problems);
   check_task(scenario, problems);
   check_model(scenario, problems);
   check_federation(scenario, problems);

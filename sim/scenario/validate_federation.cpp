@@ -56,15 +56,15 @@ void check_local(const v1::Local& answer, const Fields& local) {
 void check_federation(const v1::Scenario& scenario, Problems& problems) {
   const Fields federation(scenario.federation(), "federation", problems);
   check_selection(scenario, federation.child("selection"));
-  const v1::UniformAssignment& uniform = scenario.federation().assignment().uniform();
-  if (uniform.has_depth()) {
-    const Fields assignment = federation.child("assignment").child("uniform");
+  if (scenario.federation().assignment().has_uniform()) {
+    const Fields uniform = federation.child("assignment").child("uniform");
     if (const auto layers = learning_layers(scenario)) {
-      assignment.within("depth", 0, static_cast<double>(*layers),
-                        fmt::format("the model has {} layers; leave it out to tune all", *layers));
+      uniform.within("depth", 0, static_cast<double>(*layers),
+                     fmt::format("the model has {} layers; leave it out to tune all", *layers));
     } else {
-      assignment.at_least("depth", 0, "0 tunes the head only");
+      uniform.at_least("depth", 0, "0 tunes the head only");
     }
+    check_rank(scenario, uniform);
   }
   check_local(scenario.federation().local(), federation.child("local"));
 }

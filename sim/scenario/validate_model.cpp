@@ -56,14 +56,25 @@ void check_architecture(const v1::Pretraining& pretraining, const Fields& archit
   }
 }
 
-void check_synthetic_corpus(const v1::Scenario& scenario, const Fields& corpus) {
-  corpus.at_least("rows", 1);
+// The corpus of the training texts of a file task, as a scenario would write it.
+std::string corpus_of(const v1::FileTask& task) {
+  std::string text = "files { ";
+  if (task.has_folder()) text += fmt::format("folder: {} ", in_quotes(task.folder()));
+  text +=
+      fmt::format("files: {} fields: {}", in_quotes(task.train()), in_quotes(task.text_field()));
+  if (!task.pair_field().empty()) text += fmt::format(" fields: {}", in_quotes(task.pair_field()));
+  return text + " }";
+}
+
+void check_synthetic_corpus(const v1::Scenario& scenario, const Fields& pretrain) {
   if (scenario.task().has_files()) {
-    corpus.problem("domains",
-                   "the synthetic corpus has none of the words of the task's files; give "
-                   "`model.pretrain.files`");
+    pretrain.problem("synthetic", fmt::format("has none of the words of the task's files; write "
+                                              "`{}` in its place, or other texts",
+                                              corpus_of(scenario.task().files())));
     return;
   }
+  const Fields corpus = pretrain.child("synthetic");
+  corpus.at_least("rows", 1);
   if (!scenario.task().has_synthetic()) return;
   const v1::SyntheticTask& task = scenario.task().synthetic();
   for (const auto& [name, value] : {std::pair<const char*, int>{"domains", task.domains()},
@@ -99,7 +110,7 @@ void check_pretraining(const v1::Scenario& scenario, const Fields& pretrain, Pro
     longest = base.architecture().max_tokens();
   }
   if (base.has_synthetic()) {
-    check_synthetic_corpus(scenario, pretrain.child("synthetic"));
+    check_synthetic_corpus(scenario, pretrain);
   } else if (base.has_files()) {
     check_file_corpus(base.files(), pretrain.child("files"), problems);
   } else if (!problems.covers("model.pretrain.synthetic") &&
@@ -116,25 +127,17 @@ void check_pretraining(const v1::Scenario& scenario, const Fields& pretrain, Pro
     pretrain.at_least("steps", 1);
   }
   pretrain.at_least("batch_size", 1);
-  if (pretrain.number("sequence_tokens") > longest && !pretrain.has("sequence_tokens")) {
-    pretrain.problem("sequence_tokens",
-                     fmt::format("the default of {} tokens is above architecture.max_tokens, {}; "
-                                 "write a number up to it",
-                                 pretrain.number("sequence_tokens"), longest));
-  }
+  // Where it is not set, the default is cut to architecture.max_tokens.
   pretrain.within("sequence_tokens", 4, longest, "architecture.max_tokens is the limit");
   pretrain.above("mask_fraction", 0, 0.9, "it is a share of 1, not a percentage");
   pretrain.above("learning_rate", 0, 1);
   pretrain.within("weight_decay", 0, 1);
 }
 
-void check_adapter(const v1::Model& model, const Fields& adapter, Problems& problems) {
+void check_adapter(const v1::Scenario& scenario, const Fields& adapter, Problems& problems) {
+  const v1::Model& model = scenario.model();
   const v1::Architecture& base = model.pretrain().architecture();
-  if (adapter.at_least("rank", 1) && base.width() > 0 && model.adapter().rank() > base.width()) {
-    adapter.problem("rank", fmt::format("must be at most the model's width, {}: an adapter of full "
-                                        "rank saves nothing",
-                                        base.width()));
-  }
+  check_rank(scenario, adapter);
   adapter.above("alpha", 0, kNoLimit, "the usual choice is twice the rank");
   if (const double dropout = adapter.number("dropout"); dropout >= 1) {
     const std::string hint =
@@ -172,7 +175,7 @@ void check_model(const v1::Scenario& scenario, Problems& problems) {
     problems.add("model", "not set", "has no base; write `pretrain { ... }` or `folder` in it");
   }
   if (scenario.model().has_adapter()) {
-    check_adapter(scenario.model(), model.child("adapter"), problems);
+    check_adapter(scenario, model.child("adapter"), problems);
   }
   const Fields synthetic(scenario.task().synthetic(), "task.synthetic", problems);
   if (scenario.task().synthetic().form() == v1::SyntheticTask::INSTRUCTION &&

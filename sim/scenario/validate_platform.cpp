@@ -80,7 +80,12 @@ void check_modes(const v1::Device& machine, const Fields& device) {
 }
 
 void check_device(const v1::Device& machine, const Fields& device) {
-  device.require("name", "give the device a name");
+  if (device.require("name", "give the device a name") &&
+      machine.name().find_first_of(",\"\r\n") != std::string::npos) {
+    device.problem("name",
+                   "stands in tables and folder names; leave out commas, double quotes "
+                   "and line ends");
+  }
   if (device.require("memory_gb", "write the memory for training in GB (10^9 bytes)")) {
     device.within("memory_gb", kLeastMemory_gb, kMostMemory_gb,
                   slip_hint(machine.memory_gb(), kLeastMemory_gb, kMostMemory_gb,
@@ -141,21 +146,21 @@ void check_server(const v1::Scenario& scenario, const Fields& platform) {
   }
 }
 
-// FP16 needs a rate in 16-bit on every mode that trains.
+// FP16 needs a rate in 16-bit in every mode that is used: the cost model asks each machine of the
+// platform for its speed, whether or not it trains.
 void check_precision(const v1::Scenario& scenario, Problems& problems) {
   if (scenario.timing().precision() != v1::FP16) return;
   const auto check = [&](const v1::Device& device, int mode, const std::string& path) {
     if (mode < 0) return;
     Fields(device.modes(mode), item_path(path + ".modes", mode), problems)
-        .require("fp16_tflops", fmt::format("timing.precision is FP16, and mode \"{}\" trains",
-                                            device.modes(mode).name()));
+        .require("fp16_tflops",
+                 fmt::format("timing.precision is FP16, and mode \"{}\" is used: write its peak "
+                             "rate in 16-bit in TFLOP/s (10^12 FLOP/s), or precision: FP32",
+                             device.modes(mode).name()));
   };
   const v1::Platform& platform = scenario.platform();
-  if (scenario.federation().schedule().has_centralized()) {
-    const v1::Device& device = platform.server().device();
-    check(device, device.modes_size() > 0 ? 0 : -1, "platform.server.device");
-    return;
-  }
+  const v1::Device& server = platform.server().device();
+  check(server, server.modes_size() > 0 ? 0 : -1, "platform.server.device");
   for (int i = 0; i < platform.devices_size(); ++i) {
     const v1::DeviceGroup& group = platform.devices(i);
     check(group.device(), mode_of(group), item_path("platform.devices", i) + ".device");

@@ -37,6 +37,9 @@ void check_file_task(const v1::FileTask& task, const Fields& files, Problems& pr
   files.at_least("max_train_rows", 0, "0 means all rows");
   files.at_least("max_test_rows", 0, "0 means all rows");
   if (task.text_field().empty()) files.problem("text_field", "must name a field of the files");
+  if (task.label_field().empty()) {
+    files.problem("label_field", "must name a field of the files: rows need labels");
+  }
   if (task.has_pair_field() && task.pair_field() == task.text_field()) {
     files.problem("pair_field", "is the field of the first text; name the second text's field");
   }
@@ -85,7 +88,7 @@ void check_partition(const v1::Task& task, const Fields& partition) {
       }
     }
   }
-  if (kind.has_domain() && task.has_files() && !task.files().has_domain_field()) {
+  if (kind.has_domain() && task.has_files() && task.files().domain_field().empty()) {
     partition.problem("domain", "needs `task.files.domain_field`, the field of a row's domain");
   }
 }

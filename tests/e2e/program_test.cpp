@@ -1,6 +1,11 @@
 // The program as a person meets it: files, messages, exit codes.
 #include <catch2/catch.hpp>
 
+#include <iomanip>
+#include <sstream>
+#include <string>
+#include <vector>
+
 #include "sim/results/compare.h"
 #include "sim/results/files.h"
 #include "tests/e2e/program.h"
@@ -16,15 +21,18 @@ TEST_CASE("run writes all its files, and the resolved scenario runs to the same 
   const Ran ran = here.run("run " + tiny_scenario() + " --out a");
   INFO(ran.err);
   REQUIRE(ran.code == 0);
-  for (const char* name : {"result.pb", "rounds.csv", "clients.csv", "scenario.textproto",
-                           "final_adapter/adapter_config.json",
-                           "final_adapter/adapter_model.safetensors"}) {
+  for (const char* name :
+       {"result.pb", "rounds.csv", "clients.csv", "scenario.textproto",
+        "final_adapter/adapter_config.json", "final_adapter/adapter_model.safetensors"}) {
     CAPTURE(name);
     CHECK(std::filesystem::file_size(here / ("a/" + std::string(name))) > 0);
   }
   const v1::Result result = results::read_result(here / "a");
   CHECK_THAT(ran.out, Contains("run digest"));
   CHECK_THAT(ran.out, Contains(results::run_digest(result).hex()));
+  CHECK_THAT(ran.out, Contains("4 x board, 2 x large board") && Contains("fedit") &&
+                          Contains("3 rounds done") && !Contains("3 (3 rounds") &&
+                          Contains(" up, ") && Contains(" down") && Contains("real time"));
   CHECK_THAT(read_file(here / "a/rounds.csv"),
              StartsWith("round,simulated_s,accuracy,loss,train_loss,client_accuracy,bytes_up,"));
   REQUIRE(here.run("run a/scenario.textproto --out b").code == 0);
@@ -35,11 +43,11 @@ TEST_CASE("measurements come when the scenario says, and at the end") {
   const Workplace here;
   REQUIRE(here.run("run " + tiny_scenario() + " --out a").code == 0);
   const v1::Result result = results::read_result(here / "a");
-  REQUIRE(result.rounds_size() == 4);         // round 0 is the fresh adapter
-  CHECK(result.rounds(0).has_accuracy());     // before training
+  REQUIRE(result.rounds_size() == 4);      // round 0 is the fresh adapter
+  CHECK(result.rounds(0).has_accuracy());  // before training
   CHECK_FALSE(result.rounds(1).has_accuracy());
-  CHECK(result.rounds(2).has_accuracy());     // every 2 rounds
-  CHECK(result.rounds(3).has_accuracy());     // the last
+  CHECK(result.rounds(2).has_accuracy());  // every 2 rounds
+  CHECK(result.rounds(3).has_accuracy());  // the last
   CHECK_FALSE(result.rounds(2).has_client_accuracy());
   CHECK(result.rounds(3).has_client_accuracy());
   CHECK(result.rounds(1).has_train_loss());
@@ -56,14 +64,38 @@ TEST_CASE("bad input ends with 2 and a place, and loses nothing") {
   CHECK_FALSE(std::filesystem::exists(here / "a"));
 
   CHECK(here.run("run no_such_file.textproto").code == 2);
-  CHECK(here.run("fly").code == 2);
   CHECK(here.run("").code == 2);
+  const Ran command = here.run("rnu x");
+  CHECK(command.code == 2);
+  CHECK(command.err == "rnu: there is no such command; did you mean run?\n");
+  CHECK_THAT(here.run("fly").err,
+             StartsWith("fly: there is no such command; known: run, validate"));
+  for (const std::string seed : {" --seed 3", " --seed=3"}) {
+    const Ran option = here.run("run " + tiny_scenario() + seed);
+    CHECK(option.code == 2);
+    CHECK_THAT(option.err,
+               StartsWith("--seed: run has no such option") && Contains("--set seed=3"));
+  }
+  // The option's value takes the scenario's place: the option is named all the same.
+  CHECK_THAT(here.run("run --rounds 5 " + tiny_scenario()).err,
+             StartsWith("--rounds: ") && Contains("--set stop.rounds=5"));
+  CHECK_THAT(here.run("run " + tiny_scenario() + " --wrokers 2").err,
+             StartsWith("--wrokers: ") && Contains("did you mean --workers?"));
+  CHECK_THAT(here.run("compare a --xyzzyx").err,
+             StartsWith("--xyzzyx: ") && Contains("`fedclock help compare`"));
+  CHECK_THAT(here.run("run " + tiny_scenario() + " --set stop={rounds: 3}").err,
+             StartsWith("3}: ") && Contains("quotes"));
+  for (const std::string workers : {"0", "abc", "2.5", "1025"}) {
+    const Ran number = here.run("run " + tiny_scenario() + " --workers " + workers);
+    CHECK(number.code == 2);
+    CHECK_THAT(number.err, Contains("--workers: " + workers + ": a whole number from 1 to 1024"));
+  }
 
   const Ran memory =
       here.run("validate " + tiny_scenario() + " --set platform.devices[1].device.memory_gb=0.001");
   CHECK(memory.code == 2);
-  CHECK_THAT(memory.err, Contains("platform.devices[1].device.memory_gb: 0.001: ") &&
-                             Contains("large board"));
+  CHECK_THAT(memory.err,
+             Contains("platform.devices[1].device.memory_gb: 0.001: ") && Contains("large board"));
 
   const Ran rows = here.run("validate " + tiny_scenario() + " --set platform.devices[0].count=400");
   CHECK(rows.code == 2);
@@ -81,8 +113,21 @@ TEST_CASE("bad input ends with 2 and a place, and loses nothing") {
   const std::string before = read_file(here / "a/result.pb");
   const Ran other = here.run("run " + tiny_scenario() + " --timing-only --set seed=9 --out a");
   CHECK(other.code == 2);
-  CHECK_THAT(other.err, Contains("holds the result of another scenario"));
+  CHECK_THAT(other.err, Contains("holds the result of other settings of the same scenario") &&
+                            Contains("--overwrite"));
   CHECK(read_file(here / "a/result.pb") == before);
+  REQUIRE(
+      here.run("run " + tiny_scenario() + " --timing-only --set seed=9 --out a --overwrite").code ==
+      0);
+  CHECK(read_file(here / "a/result.pb") != before);
+  // So is a damaged one.
+  std::ofstream(here / "a/result.pb") << "";
+  const Ran damaged = here.run("run " + tiny_scenario() + " --timing-only --out a");
+  CHECK(damaged.code == 2);
+  CHECK_THAT(damaged.err, Contains("a/result.pb: ") && Contains("remove it"));
+  const Ran compared = here.run("compare a");
+  CHECK(compared.code == 2);
+  CHECK_THAT(compared.err, Contains("a/result.pb: "));
 }
 
 TEST_CASE("help is complete") {
@@ -90,7 +135,8 @@ TEST_CASE("help is complete") {
   const Ran all = here.run("help");
   CHECK(all.code == 0);
   for (const char* word : {"run", "validate", "cost", "compare", "version", "--set", "--out",
-                           "--workers", "--timing-only", "--show-partition", "--target"}) {
+                           "--workers", "--timing-only", "--show-partition", "--target",
+                           "--overwrite", "--version", "Exit codes: 0 done"}) {
     CHECK_THAT(all.out, Contains(word));
   }
   for (const char* command : {"run", "validate", "cost", "compare", "version"}) {
@@ -98,7 +144,20 @@ TEST_CASE("help is complete") {
     CHECK(one.code == 0);
     CHECK_THAT(one.out, Contains("Usage"));
   }
-  CHECK_THAT(here.run("version").out, StartsWith("fedclock 0.") && Contains("libtorch"));
+  CHECK_THAT(all.out, StartsWith("fedclock: ") && Contains("Usage: fedclock "));
+  const Ran run = here.run("help run");
+  CHECK(run.code == 0);
+  CHECK(run.out == here.run("run --help").out);
+  CHECK(here.run("help rnu").code == 2);
+  const Ran version = here.run("version");
+  CHECK(version.code == 0);
+  // The environment's kernels do not count: PORTABLE's are pinned.
+  CHECK(here.run("version", "ATEN_CPU_CAPABILITY=default").out == version.out);
+  CHECK_THAT(version.out, StartsWith("fedclock 0.") && Contains("portable; libtorch") &&
+                              Contains("AVX2") && Contains("NATIVE"));
+  const Ran flag = here.run("--version");
+  CHECK(flag.code == 0);
+  CHECK(flag.out == version.out.substr(0, version.out.find('\n') + 1));
 }
 
 TEST_CASE("validate shows who holds what") {
@@ -116,28 +175,106 @@ TEST_CASE("cost prints every device at every depth, and where memory does not su
   INFO(ran.err);
   REQUIRE(ran.code == 0);
   CHECK_THAT(ran.out, Contains("board") && Contains("large board") && Contains("step_s"));
-  CHECK_THAT(ran.out, Contains("OOM") && Contains("fits"));
+  CHECK_THAT(ran.out, Contains("OOM") && Contains("yes") && Contains("fits"));
+  CHECK_THAT(ran.out, Contains("upload_MB") && Contains("round_s"));
+  // A round has 4 of the 6 clients.
+  CHECK_THAT(ran.out, Contains("server server: merges the updates of a round's 4 clients"));
+}
+
+TEST_CASE("cost prints depths that the scenario does not use, with the depth that is timed") {
+  const Workplace here;
+  const Ran ran = here.run("cost " + tiny_scenario() +
+                           " --set federation.assignment={uniform:{depth:1}}"
+                           " --set timing.architecture=bert-base");
+  INFO(ran.err);
+  REQUIRE(ran.code == 0);
+  std::istringstream lines(ran.out);
+  // "large board" at 30W, 2 of them: 0, 1 and 2 of 2 layers are 0, 6 and 12 of BERT-base's 12.
+  std::vector<std::string> depths;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("large board", 0) != 0) continue;
+    std::istringstream words(line.substr(std::string("large board").size()));
+    std::string mode, count, depth, timed;
+    words >> mode >> count >> depth >> timed;
+    CHECK(mode == "30W");
+    CHECK(count == "2");
+    depths.push_back(depth + ":" + timed);
+  }
+  CHECK(depths == std::vector<std::string>{"0:0", "1:6", "2:12"});
+}
+
+TEST_CASE("a round alone in the cost table is the clock's round of a client alone") {
+  const Workplace here;
+  const std::string alone =
+      " --set platform.devices[0].count=1 --set platform.devices[1].count=1"
+      " --set federation.selection={all:{}} --set stop.rounds=1";
+  const Ran cost = here.run("cost " + tiny_scenario() + alone);
+  INFO(cost.err);
+  REQUIRE(cost.code == 0);
+  REQUIRE(here.run("run " + tiny_scenario() + alone + " --timing-only --out a").code == 0);
+  const v1::Result result = results::read_result(here / "a");
+  // Links of their own: the two do not disturb each other. Depth 2 is the scenario's.
+  const v1::ClientRound& board = result.rounds(1).clients(0);
+  const double round_s = board.download_s() + board.train_s() + board.upload_s();
+  std::istringstream lines(cost.out);
+  bool found = false;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::vector<std::string> word;
+    for (std::string one; words >> one;) word.push_back(one);
+    // board 15W 1 2 2 step_s memory_GB device_GB upload_MB download_MB steps round_s fits
+    if (word.size() != 13 || word[0] != "board" || word[3] != "2") continue;
+    found = true;
+    CHECK(word[10] == "3");
+    CHECK(std::stod(word[11]) == Approx(round_s).margin(6e-4));  // printed to 1 ms
+    CHECK(std::stod(word[8]) == Approx(static_cast<double>(board.bytes_up()) / 1e6).margin(6e-4));
+  }
+  CHECK(found);
 }
 
 TEST_CASE("compare prints time and traffic to the target, against the first run") {
   const Workplace here;
-  REQUIRE(here.run("run " + tiny_scenario() + " --out slow "
+  REQUIRE(here.run("run " + tiny_scenario() +
+                   " --out slow "
                    "--set platform.devices[0].network.up_mbit_s=1 "
-                   "--set federation.selection={all:{}}").code == 0);
-  REQUIRE(here.run("run " + tiny_scenario() + " --out fast "
-                   "--set federation.selection={all:{}}").code == 0);
+                   "--set federation.selection={all:{}}")
+              .code == 0);
+  REQUIRE(here.run("run " + tiny_scenario() +
+                   " --out fast "
+                   "--set federation.selection={all:{}}")
+              .code == 0);
   const Ran ran = here.run("compare slow fast");
   INFO(ran.err);
   REQUIRE(ran.code == 0);
   CHECK_THAT(ran.out, Contains("slow") && Contains("fast") && Contains("1.00x"));
   const auto slow = results::read_result(here / "slow"), fast = results::read_result(here / "fast");
   const double target = results::common_target({slow, fast}).value();
-  const auto a = results::time_to_accuracy(slow, target), b = results::time_to_accuracy(fast, target);
+  const auto a = results::time_to_accuracy(slow, target),
+             b = results::time_to_accuracy(fast, target);
   REQUIRE((a && b));
   CHECK(a->round == b->round);
   CHECK(a->bytes == b->bytes);
   CHECK(a->simulated_s > b->simulated_s);
   CHECK(here.run("compare nowhere").code == 2);
+  const Ran never = here.run("compare slow fast --target 1");
+  REQUIRE(never.code == 0);
+  CHECK_THAT(never.out, Contains("never"));
+
+  // Where one has no accuracies, the clocks are compared.
+  REQUIRE(here.run("run " + tiny_scenario() +
+                   " --timing-only --out timed "
+                   "--set federation.selection={all:{}}")
+              .code == 0);
+  const Ran clocks = here.run("compare slow timed");
+  INFO(clocks.err);
+  REQUIRE(clocks.code == 0);
+  CHECK_THAT(clocks.out, StartsWith("no accuracies in timed ") && Contains("time a round") &&
+                             Contains("1.00x"));
+  // Both have 3 rounds: the speed-up of a round is that of the whole time.
+  const double speed_up = results::pace(slow).total_s / results::pace(fast).total_s;
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(2) << speed_up << "x";
+  CHECK_THAT(clocks.out, Contains(text.str()));
 }
 
 TEST_CASE("the references run: centralised and local only") {
@@ -158,21 +295,22 @@ TEST_CASE("the references run: centralised and local only") {
   CHECK(l.rounds(3).bytes_up() + l.rounds(3).bytes_down() == 0);
   CHECK(l.rounds(3).has_accuracy());
   CHECK(l.rounds(3).clients_size() == 4);
+  CHECK_THAT(local.out, Contains("client 0's"));
 }
 
 TEST_CASE("a run ends at a target accuracy or at a date") {
   const Workplace here;
   // Any accuracy of a 4-class task passes 0.01: the target stops the run after the first
   // measurement that follows a round.
-  const Ran target = here.run("run " + tiny_scenario() +
-                              " --set stop={rounds:50,accuracy:0.01} --out a");
+  const Ran target =
+      here.run("run " + tiny_scenario() + " --set stop={rounds:50,accuracy:0.01} --out a");
   INFO(target.err);
   REQUIRE(target.code == 0);
   const v1::Result a = results::read_result(here / "a");
   CHECK(a.stop_reason() == "test accuracy 0.01 reached");
   CHECK(a.rounds_size() == 1);  // the fresh adapter passes already
-  const Ran date = here.run("run " + tiny_scenario() +
-                            " --timing-only --set stop={simulated_s:1} --out b");
+  const Ran date =
+      here.run("run " + tiny_scenario() + " --timing-only --set stop={simulated_s:1} --out b");
   INFO(date.err);
   REQUIRE(date.code == 0);
   const v1::Result b = results::read_result(here / "b");

@@ -24,13 +24,13 @@ void add_scenario_options(CLI::App& command, ScenarioOptions& options);
 // Reads, expands and checks the scenario.
 scenario::Loaded load(const ScenarioOptions& options);
 
-// With the data folder of --data or FEDCLOCK_DATA, and fedclock's version.
+// With the data folders of --data and FEDCLOCK_DATA, the cache folder, and fedclock's version.
 experiment::Options experiment_options(const ScenarioOptions& options);
 
 void add_run(CLI::App& program, char** argv);
 void add_validate(CLI::App& program);
 void add_cost(CLI::App& program);
 void add_compare(CLI::App& program);
-void add_version(CLI::App& program);
+void add_version(CLI::App& program, char** argv);
 
 }  // namespace fedclock::tools

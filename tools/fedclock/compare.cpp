@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
-#include "models/common/error.h"
 #include "sim/results/compare.h"
 #include "sim/results/files.h"
 #include "tools/fedclock/commands.h"
@@ -18,31 +18,73 @@ struct CompareOptions {
   std::optional<double> target;
 };
 
+// "-" where nothing was measured.
+std::string accuracy_text(const std::optional<double>& accuracy) {
+  return accuracy ? fmt::format("{:.4f}", *accuracy) : "-";
+}
+
+std::string speed_up_text(const std::optional<double>& first_s, const std::optional<double>& s) {
+  return first_s && s && *s > 0 ? fmt::format("{:.2f}x", *first_s / *s) : "-";
+}
+
+size_t longest(const std::vector<std::string>& folders) {
+  size_t width = 8;
+  for (const std::string& folder : folders) width = std::max(width, folder.size());
+  return width;
+}
+
+void print_accuracies(const std::vector<v1::Result>& all, const std::vector<std::string>& folders,
+                      double target) {
+  const size_t width = longest(folders);
+  fmt::print("{:<{}} {:>6} {:>16} {:>10} {:>9} {:>8} {:>8}\n", "run", width, "round",
+             "time to target", "traffic", "speed-up", "best", "final");
+  std::optional<double> first_s;
+  for (size_t i = 0; i < all.size(); ++i) {
+    const std::optional<results::Reached> reached = results::time_to_accuracy(all[i], target);
+    const std::optional<double> s = reached ? std::optional(reached->simulated_s) : std::nullopt;
+    if (i == 0) first_s = s;
+    fmt::print("{:<{}} {:>6} {:>16} {:>10} {:>9} {:>8} {:>8}\n", folders[i], width,
+               reached ? fmt::format("{}", reached->round) : "never",
+               s ? duration_text(*s) : "never",
+               reached ? bytes_text(static_cast<double>(reached->bytes)) : "-",
+               speed_up_text(first_s, s), accuracy_text(results::best_accuracy(all[i])),
+               accuracy_text(results::final_accuracy(all[i])));
+  }
+}
+
+void print_paces(const std::vector<v1::Result>& all, const std::vector<std::string>& folders) {
+  const size_t width = longest(folders);
+  fmt::print("{:<{}} {:>6} {:>16} {:>16} {:>10} {:>10} {:>9}\n", "run", width, "rounds",
+             "simulated time", "time a round", "up", "down", "speed-up");
+  const std::optional<double> first_s = results::pace(all.front()).round_s;
+  for (size_t i = 0; i < all.size(); ++i) {
+    const results::Pace pace = results::pace(all[i]);
+    fmt::print("{:<{}} {:>6} {:>16} {:>16} {:>10} {:>10} {:>9}\n", folders[i], width, pace.rounds,
+               duration_text(pace.total_s), pace.round_s ? duration_text(*pace.round_s) : "-",
+               bytes_text(static_cast<double>(pace.traffic.up)),
+               bytes_text(static_cast<double>(pace.traffic.down)),
+               speed_up_text(first_s, pace.round_s));
+  }
+}
+
 void compare(const CompareOptions& options) {
   std::vector<v1::Result> all;
-  for (const std::string& folder : options.folders) all.push_back(results::read_result(folder));
-  const std::optional<double> target =
-      options.target ? options.target : results::common_target(all);
-  if (!target) {
-    throw InputError("one of these runs has no accuracy (timing only?): there is nothing to compare");
+  std::vector<std::string> without;
+  for (const std::string& folder : options.folders) {
+    all.push_back(results::read_result(folder));
+    if (!results::best_accuracy(all.back())) without.push_back(folder);
   }
-  fmt::print("target accuracy {:.4f}{}\n", *target,
+  if (!without.empty()) {
+    fmt::print(
+        "no accuracies in {} (timing only?): the clocks are compared, speed-up is a "
+        "round's\n",
+        fmt::join(without, ", "));
+    return print_paces(all, options.folders);
+  }
+  const double target = options.target ? *options.target : results::common_target(all).value();
+  fmt::print("target accuracy {:.4f}{}\n", target,
              options.target ? "" : ", the highest that all of them reach (--target sets another)");
-  fmt::print("{:<28} {:>6} {:>14} {:>12} {:>9} {:>8} {:>8}\n", "run", "round", "time to target",
-             "traffic", "speed-up", "best", "final");
-  const std::optional<results::Reached> first = results::time_to_accuracy(all.front(), *target);
-  for (size_t i = 0; i < all.size(); ++i) {
-    const std::optional<results::Reached> reached = results::time_to_accuracy(all[i], *target);
-    const double final_accuracy = all[i].rounds().rbegin()->accuracy();
-    const std::string speed_up = first && reached && reached->simulated_s > 0
-                                     ? fmt::format("{:.2f}x", first->simulated_s / reached->simulated_s)
-                                     : "-";
-    fmt::print("{:<28} {:>6} {:>14} {:>12} {:>9} {:>8.4f} {:>8.4f}\n", options.folders[i],
-               reached ? fmt::format("{}", reached->round) : "never",
-               reached ? duration_text(reached->simulated_s) : "never",
-               reached ? bytes_text(static_cast<double>(reached->bytes)) : "-", speed_up,
-               results::best_accuracy(all[i]).value_or(0), final_accuracy);
-  }
+  print_accuracies(all, options.folders, target);
 }
 
 }  // namespace
@@ -50,10 +92,13 @@ void compare(const CompareOptions& options) {
 void add_compare(CLI::App& program) {
   auto options = std::make_shared<CompareOptions>();
   CLI::App* command = program.add_subcommand(
-      "compare", "Print time and traffic to a target accuracy, and the speed-up against the first");
+      "compare",
+      "Print time and traffic to a target accuracy, and the speed-up against the first; of "
+      "timing-only runs, the clocks");
   command->add_option("DIR", options->folders, "Output folders of finished runs")->required();
-  command->add_option("--target", options->target,
-                      "Accuracy from 0 to 1 [default: the highest that all runs reach]")
+  command
+      ->add_option("--target", options->target,
+                   "Accuracy from 0 to 1 [default: the highest that all runs reach]")
       ->check(CLI::Range(0.0, 1.0));
   command->callback([options] { compare(*options); });
 }

@@ -1,29 +1,107 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
+#include <vector>
 
 #include "sim/experiment/convert.h"
+#include "sim/federation/selection/selection.h"
 #include "tools/fedclock/commands.h"
 
 namespace fedclock::tools {
 
 namespace {
 
-// A line for each depth: what a step, a round's upload and the memory cost on one device.
-void print_device(const experiment::Experiment& experiment, const v1::DeviceGroup& group) {
-  const cost::Machine machine = experiment::machine(group.device(), group.mode(),
-                                                    experiment.scenario().timing().precision());
-  const std::string mode = group.mode().empty() ? group.device().modes(0).name() : group.mode();
-  const federation::Workload& workload = experiment.workload();
-  const bool has_head = workload.spec().head_outputs > 0;
-  for (int64_t depth = has_head ? 0 : 1; depth <= workload.spec().deepest; ++depth) {
-    const cost::Memory memory = workload.memory({depth});
-    fmt::print("{:<18} {:<8} {:>5} {:>12.4f} {:>10.3f} {:>12} {:>12}  {}\n",
-               group.device().name(), mode, depth, workload.step_seconds(machine, {depth}),
-               memory.total() / 1e9, workload.transfer({depth}).upload_bytes,
-               workload.transfer({depth}).download_bytes,
-               memory.total() > machine.memory_bytes ? "OOM" : "fits");
+constexpr double kMega = 1e6, kGiga = 1e9;
+
+// Devices of one group, all alike but for their rows.
+struct Group {
+  const v1::DeviceGroup& from;
+  cost::Machine machine;
+  double steps = 0;  // of a round, mean over the devices
+};
+
+std::vector<Group> groups(const experiment::Experiment& experiment) {
+  const v1::Scenario& s = experiment.scenario();
+  const v1::Local& local = s.federation().local();
+  std::vector<Group> all;
+  size_t client = 0;
+  for (const v1::DeviceGroup& from : s.platform().devices()) {
+    Group group{from, experiment::machine(from.device(), from.mode(), s.timing().precision())};
+    for (int i = 0; i < from.count(); ++i, ++client) {
+      const auto rows = static_cast<double>(experiment.clients()[client].train_rows->size());
+      group.steps +=
+          local.has_steps() ? local.steps() : local.epochs() * std::ceil(rows / local.batch_size());
+    }
+    group.steps /= from.count();
+    all.push_back(group);
   }
+  return all;
+}
+
+// Of one transfer alone on the device's link and the server's, which may be the narrower one.
+double transfer_s(int64_t bytes, double device_mbit_s, double server_mbit_s, double latency_s) {
+  const double mbit_s = server_mbit_s > 0 ? std::min(device_mbit_s, server_mbit_s) : device_mbit_s;
+  return latency_s + static_cast<double>(bytes) * 8 / (mbit_s * kMega);
+}
+
+// The references send nothing.
+bool sends(const v1::Schedule& schedule) {
+  return !schedule.has_centralized() && !schedule.has_local_only();
+}
+
+// Of a device alone: download, steps, upload, without contention or waiting.
+double round_s(const experiment::Experiment& experiment, const Group& group, int64_t depth) {
+  const v1::Scenario& s = experiment.scenario();
+  double seconds = group.steps * experiment.workload().step_seconds(group.machine, {depth});
+  if (!sends(s.federation().schedule())) return seconds;
+  const federation::Transfer transfer = experiment.workload().transfer({depth});
+  const v1::AccessLink& link = group.from.network();
+  const v1::Server& server = s.platform().server();
+  seconds += transfer_s(transfer.download_bytes, link.down_mbit_s(), server.egress_mbit_s(),
+                        link.latency_s());
+  return seconds + transfer_s(transfer.upload_bytes, link.up_mbit_s(), server.ingress_mbit_s(),
+                              link.latency_s());
+}
+
+// A line for each depth, also those that the scenario does not use.
+void print_group(const experiment::Experiment& experiment, const Group& group, size_t width) {
+  const federation::Workload& workload = experiment.workload();
+  const federation::WorkloadSpec& spec = workload.spec();
+  const v1::DeviceGroup& from = group.from;
+  const std::string mode = from.mode().empty() ? from.device().modes(0).name() : from.mode();
+  const bool sent = sends(experiment.scenario().federation().schedule());
+  // Without a head there is nothing to train at depth 0.
+  for (int64_t depth = spec.head_outputs > 0 ? 0 : 1; depth <= spec.learning_layers; ++depth) {
+    const double memory_bytes = workload.memory({depth}).total();
+    const federation::Transfer transfer =
+        sent ? workload.transfer({depth}) : federation::Transfer{};
+    fmt::print(
+        "{:<{}} {:<8} {:>5} {:>5} {:>5} {:>10.4f} {:>9.3f} {:>9.3f} {:>10.3f} {:>11.3f} "
+        "{:>6.4g} {:>10.3f}  {}\n",
+        from.device().name(), width, mode, from.count(), depth,
+        depth * (spec.timed.layers / spec.learning_layers),
+        workload.step_seconds(group.machine, {depth}), memory_bytes / kGiga,
+        group.machine.memory_bytes / kGiga, static_cast<double>(transfer.upload_bytes) / kMega,
+        static_cast<double>(transfer.download_bytes) / kMega, group.steps,
+        round_s(experiment, group, depth),
+        memory_bytes > group.machine.memory_bytes ? "OOM" : "yes");
+  }
+}
+
+void print_server(const experiment::Experiment& experiment) {
+  const v1::Scenario& s = experiment.scenario();
+  if (!s.platform().has_server() || !sends(s.federation().schedule())) return;
+  const cost::Machine server =
+      experiment::machine(s.platform().server().device(), "", s.timing().precision());
+  const auto clients = static_cast<int32_t>(experiment.clients().size());
+  const size_t chosen =
+      federation::make_selection(s.federation().selection(), clients, s.seed())->choose(1).size();
+  const double seconds = experiment.workload().merge_flops(server, static_cast<int64_t>(chosen)) /
+                         federation::effective_flops(server);
+  fmt::print("server {}: merges the updates of a round's {} clients in {:.3g} s\n",
+             s.platform().server().device().name(), chosen, seconds);
 }
 
 void print_costs(const ScenarioOptions& options) {
@@ -32,18 +110,21 @@ void print_costs(const ScenarioOptions& options) {
   how.timing_only = true;
   const experiment::Experiment experiment(load(options), how);
   const federation::WorkloadSpec& spec = experiment.workload().spec();
-  fmt::print("timed: {} ({} layers, {} tokens, {} rows a step, rank {})\n",
-             experiment.timed_name(), spec.timed.layers, spec.sequence_tokens, spec.batch_rows,
-             spec.adapter.rank);
-  if (spec.timed.layers != spec.learning_layers) {
-    fmt::print("each layer of the learning model stands for {} timed layers\n",
-               spec.timed.layers / spec.learning_layers);
-  }
-  fmt::print("{:<18} {:<8} {:>5} {:>12} {:>10} {:>12} {:>12}\n", "device", "mode", "depth",
-             "step_s", "memory_GB", "upload_B", "download_B");
-  for (const v1::DeviceGroup& group : experiment.scenario().platform().devices()) {
-    print_device(experiment, group);
-  }
+  const std::vector<Group> all = groups(experiment);
+  fmt::print("timed: {} ({} layers, {} tokens, {} rows a step, rank {})\n", experiment.timed_name(),
+             spec.timed.layers, spec.sequence_tokens, spec.batch_rows, spec.adapter.rank);
+  fmt::print(
+      "depth: tuned layers of the learning model's {}; timed: of the {} that the clock "
+      "takes\n",
+      spec.learning_layers, spec.timed.layers);
+  fmt::print("round_s: download, steps and upload of one device alone, nobody waited for\n");
+  size_t width = 6;
+  for (const Group& group : all) width = std::max(width, group.from.device().name().size());
+  fmt::print("{:<{}} {:<8} {:>5} {:>5} {:>5} {:>10} {:>9} {:>9} {:>10} {:>11} {:>6} {:>10}  {}\n",
+             "device", width, "mode", "count", "depth", "timed", "step_s", "memory_GB", "device_GB",
+             "upload_MB", "download_MB", "steps", "round_s", "fits");
+  for (const Group& group : all) print_group(experiment, group, width);
+  print_server(experiment);
 }
 
 }  // namespace

@@ -3,13 +3,18 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <memory>
 
 #include "models/common/error.h"
 #include "tools/fedclock/commands.h"
+#include "tools/fedclock/mistakes.h"
 
 namespace fedclock::tools {
 
 namespace {
+
+constexpr const char* kName = "fedclock";
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
@@ -17,12 +22,38 @@ std::string environment(const char* name) {
 }
 
 void add_help(CLI::App& program) {
-  CLI::App* help = program.add_subcommand("help", "Print the help of all subcommands");
-  help->callback([&program] { fmt::print("{}", program.help("", CLI::AppFormatMode::All)); });
+  auto of = std::make_shared<std::string>();
+  CLI::App* help = program.add_subcommand("help", "Print the help of all commands, or of one");
+  help->add_option("COMMAND", *of, "Command [default: all of them]");
+  help->callback([&program, of] {
+    // App::help() would print the help of the command that was parsed: this one.
+    const auto formatter = program.get_formatter();
+    if (of->empty()) {
+      fmt::print("{}", formatter->make_help(&program, kName, CLI::AppFormatMode::All));
+      return;
+    }
+    for (const CLI::App* command : program.get_subcommands({})) {
+      if (command->get_name() != *of) continue;
+      fmt::print("{}", formatter->make_help(command, fmt::format("{} {}", kName, *of),
+                                            CLI::AppFormatMode::Normal));
+      return;
+    }
+    throw InputError(unknown_command(program, *of));
+  });
 }
 
-int exit_code_of_command_line(const CLI::App& program, const CLI::ParseError& error) {
-  // CLI11 prints help (0) or the problem; any problem is bad input.
+// 0 where the user asked for help or the version, which CLI11 prints; any problem is bad input.
+int exit_code_of_command_line(const CLI::App& program, const CLI::ParseError& error, int argc,
+                              char** argv) {
+  const std::string& kind = error.get_name();
+  // A command is missing where an unknown word stands in its place, an argument likewise.
+  if (kind == "ExtrasError" || kind == "RequiredError") {
+    const std::string text = explain_unknown(program, {argv + 1, argv + argc});
+    if (!text.empty()) {
+      fmt::print(stderr, "{}\n", text);
+      return 2;
+    }
+  }
   return program.exit(error) == 0 ? 0 : 2;
 }
 
@@ -32,12 +63,14 @@ void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
   command.add_option("SCENARIO", options.file, "Scenario file, .textproto or .json")->required();
   command
       .add_option("--set", options.overrides,
-                  "Override a field: PATH=VALUE, such as platform.devices[0].count=40; may be "
+                  "Override a field: PATH=VALUE, such as platform.devices[0].count=40; lists and "
+                  "messages too: 'model.adapter.targets=[Q,V]', 'stop={rounds: 3}'; may be "
                   "repeated")
       ->allow_extra_args(false)
       ->take_all();
   command.add_option("--data", options.data_folder,
-                     "Folder of the data files [default: the environment variable FEDCLOCK_DATA]");
+                     "Folder of the data files [default: the scenario's, else the environment "
+                     "variable FEDCLOCK_DATA]");
 }
 
 scenario::Loaded load(const ScenarioOptions& options) {
@@ -48,8 +81,8 @@ scenario::Loaded load(const ScenarioOptions& options) {
 experiment::Options experiment_options(const ScenarioOptions& options) {
   experiment::Options result;
   result.version = FEDCLOCK_VERSION;
-  result.data_folder =
-      options.data_folder.empty() ? environment("FEDCLOCK_DATA") : options.data_folder;
+  result.data_folder = options.data_folder;
+  result.default_data_folder = environment("FEDCLOCK_DATA");
   const std::string cache = environment("FEDCLOCK_CACHE");
   const std::string home = environment("HOME");
   if (!cache.empty()) {
@@ -62,22 +95,30 @@ experiment::Options experiment_options(const ScenarioOptions& options) {
 
 int run_program(int argc, char** argv) {
   CLI::App program(
-      "fedclock: federated fine-tuning of language models, really learnt, on a simulated clock");
+      "fedclock: federated fine-tuning of language models, really learnt, on a simulated clock",
+      kName);
   program.require_subcommand(1);
-  program.footer("Read README.md for a first scenario, sim/scenario/scenario.proto for all fields.");
+  program.set_version_flag("--version", "fedclock " FEDCLOCK_VERSION, "Print the version and exit");
+  program.footer(
+      "Exit codes: 0 done, 1 fedclock itself failed, 2 the input is wrong.\n"
+      "Read README.md for a first scenario, sim/scenario/scenario.proto for all fields.");
   add_run(program, argv);
   add_validate(program);
   add_cost(program);
   add_compare(program);
-  add_version(program);
+  add_version(program, argv);
   add_help(program);
   try {
     program.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& error) {
-    return exit_code_of_command_line(program, error);
+    return exit_code_of_command_line(program, error, argc, argv);
   } catch (const InputError& error) {
     fmt::print(stderr, "{}\n", error.what());
+    return 2;
+  } catch (const std::filesystem::filesystem_error& error) {
+    fmt::print(stderr, "{}: check the folder's rights and the space left on the disk\n",
+               error.what());
     return 2;
   } catch (const std::exception& error) {
     fmt::print(stderr, "fedclock failed: {}\n", error.what());

@@ -39,13 +39,11 @@ std::string bytes_text(double bytes) {
 }
 
 Progress::Progress(int64_t rounds, bool quiet)
-    : rounds_(rounds), quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1), start_(Clock::now()) {}
+    : rounds_(rounds), quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() {
   if (live_) fmt::print(stderr, "\n");
 }
-
-double Progress::real_s() const { return seconds_since(start_); }
 
 void Progress::show(const std::string& line, bool keep) {
   if (quiet_) return;

@@ -21,8 +21,6 @@ class Progress {
   void pretraining(const learning::PretrainProgress& progress);
   void round(const v1::Round& round);
 
-  double real_s() const;
-
  private:
   void show(const std::string& line, bool keep);
 
@@ -30,7 +28,7 @@ class Progress {
   bool quiet_, terminal_;
   bool live_ = false;  // the cursor stands behind a live line
   double last_accuracy_ = -1;
-  std::chrono::steady_clock::time_point start_, first_round_, last_line_;
+  std::chrono::steady_clock::time_point first_round_, last_line_;
 };
 
 // "1 h 02 min 03 s", "4 min 05 s", "6.7 s".

@@ -1,7 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "models/common/error.h"
@@ -22,38 +25,85 @@ struct RunOptions {
   int workers = 0;
   bool timing_only = false;
   bool quiet = false;
+  bool overwrite = false;
 };
 
-void print_summary(const v1::Result& result, const std::filesystem::path& out, double real_s) {
-  const v1::Round& last = *result.rounds().rbegin();
-  const auto line = [](const char* what, const std::string& value) {
-    fmt::print("{:<18} {}\n", what, value);
+using Clock = std::chrono::steady_clock;
+
+void print_line(const char* what, const std::string& value) {
+  fmt::print("{:<18} {}\n", what, value);
+}
+
+// "4 x board, 2 x large board (30W)".
+std::string devices_text(const v1::Scenario& scenario) {
+  std::vector<std::string> groups;
+  for (const v1::DeviceGroup& group : scenario.platform().devices()) {
+    const std::string mode = group.mode().empty() ? "" : fmt::format(" ({})", group.mode());
+    groups.push_back(fmt::format("{} x {}{}", group.count(), group.device().name(), mode));
+  }
+  return fmt::format("{}", fmt::join(groups, ", "));
+}
+
+// The reason says it alone where the run ended with its last round: "20 rounds done".
+std::string rounds_text(const v1::Result& result) {
+  const std::string rounds = fmt::format("{}", result.rounds().rbegin()->round());
+  if (result.stop_reason().starts_with(rounds + " round")) return result.stop_reason();
+  return fmt::format("{} ({})", rounds, result.stop_reason());
+}
+
+void print_accuracies(const v1::Result& result) {
+  const std::optional<double> best = results::best_accuracy(result);
+  if (!best) return;
+  const auto text = [](const v1::Round& round) {
+    return round.has_accuracy() ? fmt::format("{:.4f}", round.accuracy()) : "-";
   };
-  line("scenario", result.scenario());
-  line("learns", result.learned() ? result.learning_model() : "nothing (timing only)");
-  line("is timed as", result.timed_model());
-  line("clients", fmt::format("{}", result.clients_size()));
-  line("rounds", fmt::format("{} ({})", last.round(), result.stop_reason()));
-  line("simulated time", duration_text(last.end_s()));
-  if (const auto best = results::best_accuracy(result)) {
-    line("accuracy", fmt::format("{:.4f} at the end, {:.4f} at best, {:.4f} before training",
-                                 last.accuracy(), *best, result.rounds(0).accuracy()));
-  }
+  const v1::Round& last = *result.rounds().rbegin();
+  print_line("accuracy", fmt::format("{} at the end, {:.4f} at best, {} before training",
+                                     text(last), *best, text(result.rounds(0))));
   if (last.has_client_accuracy()) {
-    line("on own rows", fmt::format("{:.4f}, mean over clients", last.client_accuracy()));
-  }
-  line("traffic", bytes_text(static_cast<double>(results::total_bytes(result))));
-  line("numbers from", result.numerics());
-  line("real time", duration_text(real_s));
-  line("written to", out.string());
-  line("run digest", results::run_digest(result).hex());
-  if (result.assumptions_size() > 0) {
-    line("assumptions", fmt::format("{} figures have no public source: scenario.textproto has them",
-                                    result.assumptions_size()));
+    print_line("on own rows", fmt::format("{:.4f}, mean over clients", last.client_accuracy()));
   }
 }
 
+void print_summary(const v1::Scenario& scenario, const v1::Result& result,
+                   const std::filesystem::path& out) {
+  print_line("scenario", result.scenario());
+  print_line("method", scenario.method());
+  print_line("seed", fmt::format("{}", scenario.seed()));
+  print_line("learns", result.learned() ? result.learning_model() : "nothing (timing only)");
+  print_line("is timed as", result.timed_model());
+  print_line("devices", devices_text(scenario));
+  print_line("clients", fmt::format("{}", result.clients_size()));
+  print_line("rounds", rounds_text(result));
+  print_line("simulated time", duration_text(result.rounds().rbegin()->end_s()));
+  print_accuracies(result);
+  const results::Traffic traffic = results::total_traffic(result);
+  print_line("traffic", fmt::format("{} up, {} down", bytes_text(static_cast<double>(traffic.up)),
+                                    bytes_text(static_cast<double>(traffic.down))));
+  print_line("numbers from", result.numerics());
+  print_line("written to", out.string());
+  if (result.learned() && scenario.federation().schedule().has_local_only()) {
+    print_line("final adapter", "client 0's: every client has a model of its own");
+  }
+  print_line("run digest", results::run_digest(result).hex());
+  if (result.assumptions_size() > 0) {
+    print_line("assumptions",
+               fmt::format("{} figures have no public source: scenario.textproto has them",
+                           result.assumptions_size()));
+  }
+}
+
+// Empty where the text is a number of workers.
+std::string whole_workers(const std::string& text) {
+  int workers = 0;
+  const char* end = text.data() + text.size();
+  const auto [read, error] = std::from_chars(text.data(), end, workers);
+  if (error == std::errc() && read == end && workers >= 1 && workers <= 1024) return "";
+  return text + ": a whole number from 1 to 1024 is needed";
+}
+
 void run(const RunOptions& options, char** argv) {
+  const Clock::time_point start = Clock::now();
   const scenario::Loaded loaded = load(options.scenario);
   const bool native = loaded.scenario.numerics() == v1::NATIVE;
   pin_kernels(native ? KernelChoice::kNative : KernelChoice::kPortable, argv);
@@ -66,13 +116,12 @@ void run(const RunOptions& options, char** argv) {
                     : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   how.numerics = learning::numeric_libraries(native ? "native" : "portable");
   experiment::Experiment experiment(loaded, how);
-  const std::filesystem::path out =
-      options.out.empty() ? std::filesystem::path("results") / loaded.scenario.name()
-                          : std::filesystem::path(options.out);
-  results::prepare_folder(out, experiment.description());
+  const std::filesystem::path out = options.out.empty()
+                                        ? std::filesystem::path("results") / loaded.scenario.name()
+                                        : std::filesystem::path(options.out);
+  results::prepare_folder(out, experiment.description(), options.overwrite);
 
   v1::Result result;
-  double real_s = 0;
   {
     Progress progress(loaded.scenario.stop().rounds(), options.quiet);
     const experiment::Observer observer{
@@ -80,10 +129,11 @@ void run(const RunOptions& options, char** argv) {
                  .step = [&](const learning::PretrainProgress& p) { progress.pretraining(p); }},
         .round = [&](const v1::Round& round) { progress.round(round); }};
     result = experiment.run(observer, out);
-    real_s = progress.real_s();
   }
   results::write_files(out, result, scenario::to_text(loaded.scenario));
-  print_summary(result, out, real_s);
+  print_summary(loaded.scenario, result, out);
+  const std::chrono::duration<double> real = Clock::now() - start;
+  print_line("real time", duration_text(real.count()));
 }
 
 }  // namespace
@@ -92,11 +142,17 @@ void add_run(CLI::App& program, char** argv) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* command = program.add_subcommand("run", "Run a scenario and write its results");
   add_scenario_options(*command, options->scenario);
-  command->add_option("--out", options->out, "Folder for the results [default: results/NAME]");
-  command->add_option("--workers", options->workers,
-                      "Threads that learn; changes the real time, never a result [default: all "
-                      "cores]")
-      ->check(CLI::PositiveNumber);
+  command->add_option(
+      "--out", options->out,
+      "Folder for the results [default: results/NAME, by the scenario's name]; refused "
+      "where it holds the result of another run");
+  command->add_flag("--overwrite", options->overwrite,
+                    "Write over the result of another run in that folder");
+  command
+      ->add_option("--workers", options->workers,
+                   "Threads that learn; changes the real time, never a result [default: all "
+                   "cores]")
+      ->check(whole_workers, "");
   command->add_flag("--timing-only", options->timing_only,
                     "Skip the learning: the same clock, to the last bit, and no accuracies");
   command->add_flag("--quiet", options->quiet, "No progress on standard error");

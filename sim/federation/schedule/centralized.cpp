@@ -30,8 +30,9 @@ kernel::Task<learning::Value> run_centralized(Federation& f) {
     const learning::TrainJob job = f.answers.local->job(round, 0, everyone, plan);
     global = f.learner.train(global, job);
     const auto rows = static_cast<int64_t>(job.rows->size());
-    co_await f.platform.compute_on_server(
+    const auto busy = co_await f.platform.compute_on_server(
         f.workload.training_flops(*f.server, plan, job.settings.steps_for(rows)));
+    f.recorder.round(round).server_train_s = busy.end_s - busy.start_s;
     f.recorder.round(round).central_update = global;
     f.end_round(round, global);
   }

@@ -10,7 +10,7 @@ kernel::Task<learning::Value> train_alone(Federation& f, int64_t round, int32_t 
   const Client& who = f.clients[client];
   const Plan plan = f.answers.assignment->plan(round, client);
   const learning::TrainJob job = f.answers.local->job(round, client, who, plan);
-  results::ClientRecord& record = f.recorder.client(round, client);
+  results::ClientRecord& record = f.recorder.add_client(round, client);
   record.depth = plan.depth;
   record.rows = static_cast<int64_t>(job.rows->size());
   record.update = f.learner.train(own, job);

@@ -20,7 +20,7 @@ kernel::Task<Update> client_round(Federation& f, int64_t round, int32_t client,
   const Plan plan = f.answers.assignment->plan(round, client);
   const Transfer transfer = f.workload.transfer(plan);
   const learning::TrainJob job = f.answers.local->job(round, client, who, plan);
-  results::ClientRecord& record = f.recorder.client(round, client);
+  results::ClientRecord& record = f.recorder.add_client(round, client);
   record.depth = plan.depth;
   record.bytes_down = transfer.download_bytes;
   record.bytes_up = transfer.upload_bytes;

@@ -249,7 +249,9 @@ TEST_CASE("errors of partitions name the numbers") {
   const Dataset dataset = dataset_of(100, 4);
   CHECK_THAT(error_of(dataset, 11, spec_of(PartitionSpec::kIid, 10)),
              Contains("min_rows: 10") && Contains("11 clients need 110 rows") &&
-                 Contains("there are 100"));
+                 Contains("there are 100") && Contains("a smaller min_rows (at least 1)"));
+  CHECK_THAT(error_of(dataset, 101, spec_of(PartitionSpec::kIid, 1)),
+             Contains("use fewer clients or more rows"));
   PartitionSpec spec = spec_of(PartitionSpec::kDirichlet);
   for (const double alpha : {0.0, -1.0, std::nan(""), HUGE_VAL}) {
     spec.alpha = alpha;

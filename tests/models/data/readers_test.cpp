@@ -125,17 +125,71 @@ TEST_CASE("an untyped column of labels is of integers only if all values are") {
 
 TEST_CASE("train and test share one list of classes") {
   const TemporaryFolder folder("readers");
-  const auto train = folder.write("train.csv", "text,label\na,b\nc,d\n");
+  const auto train = folder.write("train.csv", "text,label\na,b\nc,d\ng,a\n");
   const auto test = folder.write("test.csv", "text,label\ne,d\nf,a\n");
   const TrainAndTest both = read_train_and_test(spec_of(train), test);
   CHECK(both.train.classes == Names{"a", "b", "d"});
   CHECK(both.test.classes == both.train.classes);
-  CHECK(labels_of(both.train) == std::vector{1, 2});
+  CHECK(labels_of(both.train) == std::vector{1, 2, 0});
   CHECK(labels_of(both.test) == std::vector{2, 0});
+}
 
-  const auto numbers = folder.write("numbers.jsonl", "{\"text\":\"a\",\"label\":0}\n");
-  const auto more = folder.write("more.jsonl", "{\"text\":\"a\",\"label\":2}\n");
-  CHECK(read_train_and_test(spec_of(numbers), more).train.classes == Names{"0", "1", "2"});
+TEST_CASE("a class without training row is refused where the scenario does not name it") {
+  const TemporaryFolder folder("readers");
+  const auto error = [&](std::string_view train, std::string_view test, const Names& classes) {
+    TableSpec spec = spec_of(folder.write("train.tsv", "text\tlabel\n" + std::string(train)));
+    spec.classes = classes;
+    const auto test_file = folder.write("test.tsv", "text\tlabel\n" + std::string(test));
+    try {
+      read_train_and_test(spec, test_file);
+    } catch (const InputError& caught) {
+      return std::string(caught.what());
+    }
+    return std::string();
+  };
+  CHECK(error("a\t0\nb\t1\n", "a\t0\n", {}).empty());
+  // From 1, and with a hole.
+  CHECK_THAT(
+      error("a\t1\nb\t2\n", "a\t1\n", {}),
+      Contains("train.tsv: field 'label': class 0 has no training row: labels count from 0"));
+  CHECK_THAT(error("a\t0\nb\t2\n", "a\t0\n", {}), Contains("class 1 has no training row"));
+  // In the test file only: line 3, behind the header and a row.
+  CHECK_THAT(error("a\tno\nb\tyes\n", "a\tno\nb\tmixed\n", {}),
+             Contains("train.tsv: field 'label': class \"mixed\" has no training row, it occurs "
+                      "only in ") &&
+                 Contains("test.tsv:3:") && Contains("task.files.classes"));
+  CHECK_THAT(error("a\t0\nb\t1\n", "a\t2\n", {}),
+             Contains("class \"2\" has no training row") && Contains("test.tsv:2:"));
+  // Named classes may be empty.
+  CHECK(error("a\tno\nb\tyes\n", "a\tmixed\n", {"no", "yes", "mixed", "never"}).empty());
+  CHECK(error("a\t1\nb\t2\n", "a\t1\n", {"0", "1", "2"}).empty());
+}
+
+TEST_CASE("a table that is not UTF-8 is refused at its line") {
+  const TemporaryFolder folder("readers");
+  // 0xE9 is an e with acute accent in Latin-1.
+  const auto tsv = folder.write("a.tsv", "text\tlabel\nb\t0\ncaf\xE9\t1\n");
+  CHECK_THAT(error_of(spec_of(tsv)), Contains("a.tsv:3: is not UTF-8 (byte 0xe9)"));
+  const auto csv = folder.write("a.csv", "text,label\ncaf\xE9,1\n");
+  CHECK_THAT(error_of(spec_of(csv)), Contains("a.csv:2: is not UTF-8"));
+  const auto json = folder.write("a.jsonl", "{\"text\":\"caf\xE9\",\"label\":0}\n");
+  CHECK_THAT(error_of(spec_of(json)), Contains("a.jsonl:1: is not UTF-8"));
+  CHECK_THROWS_WITH(read_corpus({csv}, {}, 0), Contains("a.csv:2: is not UTF-8"));
+  // A character that the limit of bytes cuts in two is left out with its line.
+  const auto cut = folder.write("b.csv", "text\nab\ncaf\xC3\xA9\n");
+  CHECK(read_corpus({cut}, {}, 12) == Names{"ab"});
+  CHECK(read_corpus({cut}, {}, 0) == Names{"ab", "caf\xC3\xA9"});
+}
+
+TEST_CASE("a table with the ending of another is told so") {
+  const TemporaryFolder folder("readers");
+  CHECK_THAT(error_of(spec_of(folder.write("a.csv", "text\tlabel\na\t0\n"))),
+             Contains("field 'text'") && Contains("is it a .tsv?"));
+  CHECK_THAT(error_of(spec_of(folder.write("a.csv", "text\tlabel\na, b, c\t0\n"))),
+             Contains("a.csv:2: 3 fields, but the header has 1") && Contains("is it a .tsv?"));
+  CHECK_THAT(error_of(spec_of(folder.write("a.tsv", "text,label\na,0\n"))),
+             Contains("is it a .csv?"));
+  CHECK_THAT(error_of(spec_of(folder.write("b.csv", "txt,label\na,0\n"))), !Contains("is it a"));
 }
 
 TEST_CASE("rows without labels") {

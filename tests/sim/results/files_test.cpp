@@ -64,7 +64,24 @@ TEST_CASE("time and traffic to a target count unmeasured rounds too") {
   CHECK(time_to_accuracy(result, 0.41)->round == 4);
   CHECK_FALSE(time_to_accuracy(result, 0.7));
   CHECK(best_accuracy(result) == 0.6);
-  CHECK(total_bytes(result) == 12000);
+  // Four rounds of 1000 bytes up and 2000 down.
+  CHECK(total_traffic(result).up == 4000);
+  CHECK(total_traffic(result).down == 8000);
+  CHECK(total_traffic(result).total() == 12000);
+  CHECK(final_accuracy(result) == 0.6);
+  CHECK_FALSE(final_accuracy(example({0.1, 0.9})));  // the last round was not measured
+  CHECK_FALSE(final_accuracy(v1::Result()));
+}
+
+TEST_CASE("the pace is the clock alone") {
+  const Pace two = pace(example({0, 0, 0}));
+  CHECK(two.rounds == 2);
+  CHECK(two.total_s == 20);
+  CHECK(two.round_s == 10.0);  // 20 s over 2 rounds; round 0 does not count
+  CHECK(two.traffic.up == 2000);
+  CHECK(two.traffic.down == 4000);
+  CHECK_FALSE(pace(example({0})).round_s);
+  CHECK(pace(v1::Result()).rounds == 0);
 }
 
 TEST_CASE("the common target is the lowest of the best") {
@@ -86,6 +103,45 @@ TEST_CASE("tables: empty where nothing was measured, means over clients") {
                                       Contains("2,1,fast board,2,20,0.5,,500,1000,1,2,2,4\n"));
 }
 
+TEST_CASE("tables: a device's name with commas and quotes stays one field") {
+  v1::Result result = example({0.25, 0});
+  result.mutable_clients(0)->set_device("board, 15\" case");
+  CHECK_THAT(clients_csv(result),
+             Contains("1,0,\"board, 15\"\" case\",2,10,") && Contains("1,1,fast board,2,20,"));
+}
+
+TEST_CASE("a difference says which result is there") {
+  v1::Result there = example({0.25}), planned = there;
+  there.set_data_digest("d");
+  there.set_numerics("portable");
+  there.set_version("0.1.0");
+  there.set_base_digest("b");
+  CHECK(difference(there, planned).empty());  // the planned run does not know them yet
+  planned = there;
+  CHECK(difference(there, planned).empty());
+  planned.set_scenario_digest("def");
+  CHECK(difference(there, planned) == "of other settings of the same scenario");
+  planned.set_learned(false);
+  CHECK(difference(there, planned) ==
+        "of other settings of the same scenario, of a run that learnt");
+  CHECK_THAT(difference(planned, there), Contains("of a timing-only run"));
+  planned.set_scenario("another");
+  CHECK_THAT(difference(there, planned),
+             Contains("of another scenario (example)") && !Contains("settings"));
+  planned = there;
+  planned.set_data_digest("e");
+  CHECK(difference(there, planned) == "on other data");
+  planned = there;
+  planned.set_base_digest("c");
+  CHECK(difference(there, planned) == "on another base model");
+  planned = there;
+  planned.set_numerics("native");
+  CHECK(difference(there, planned) == "with other kernels or libraries (portable)");
+  planned = there;
+  planned.set_version("0.2.0");
+  CHECK(difference(there, planned) == "by version 0.1.0 of fedclock");
+}
+
 TEST_CASE("files are written, read back, and never lost to another scenario") {
   const test::Workplace here;
   const v1::Result result = example({0.25, 0, 0.5});
@@ -97,9 +153,32 @@ TEST_CASE("files are written, read back, and never lost to another scenario") {
   CHECK_NOTHROW(prepare_folder(folder, result));  // the same scenario may be run again
   v1::Result other = result;
   other.set_scenario_digest("def");
-  CHECK_THROWS_WITH(prepare_folder(folder, other), Contains("another scenario"));
-  std::ofstream(folder / "result.pb") << "no result";
-  CHECK_THROWS_AS(read_result(folder), InputError);
+  CHECK_THROWS_WITH(prepare_folder(folder, other),
+                    Contains("holds the result of other settings of the same scenario") &&
+                        Contains("--out") && Contains("--overwrite"));
+  CHECK_NOTHROW(prepare_folder(folder, other, true));
+  CHECK(result_bytes(read_result(folder)) == result_bytes(result));  // until it is written over
+  // A file where a folder is needed.
+  CHECK_THROWS_WITH(prepare_folder(folder / "rounds.csv", result), Contains("--out"));
+  std::filesystem::create_directory(here / "taken");
+  std::filesystem::create_directories(here / "taken" / "rounds.csv" / "deeper");
+  CHECK_THROWS_AS(write_files(here / "taken", result, ""), InputError);
+  // An empty file is an empty message: no result either.
+  for (const char* damage : {"no result", ""}) {
+    CAPTURE(damage);
+    std::ofstream(folder / "result.pb") << damage;
+    CHECK_THROWS_WITH(read_result(folder), Contains("result.pb") && Contains("run the scenario"));
+    CHECK_THROWS_WITH(prepare_folder(folder, result),
+                      Contains("result.pb") && Contains("remove it"));
+    CHECK_NOTHROW(prepare_folder(folder, result, true));
+  }
+  // A timing-only run leaves no adapter of an earlier run behind.
+  std::filesystem::create_directory(folder / "final_adapter");
+  prepare_folder(folder, result, true);
+  CHECK(std::filesystem::exists(folder / "final_adapter"));
+  other.set_learned(false);
+  prepare_folder(folder, other, true);
+  CHECK_FALSE(std::filesystem::exists(folder / "final_adapter"));
   CHECK_THROWS_AS(read_result(here / "nowhere"), InputError);
   if (geteuid() != 0) {
     std::filesystem::create_directory(here / "closed");

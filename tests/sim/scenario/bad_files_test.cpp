@@ -36,6 +36,9 @@ const std::map<std::string, std::vector<std::string>> kJson = {
     {"set_twice.json", {"4:3: seed: 2: the field is set twice"}},
     {"not_a_list.json", {"3:25: model.adapter.targets: \"Q\": must be a list"}},
     {"syntax.json", {"4:1: "}},  // the brace after the comma
+    {"text_in_json.json", {"1:1: the text is no JSON but looks like Protobuf's text format"}},
+    {"comment.json", {"3:14: JSON has no comments; remove it"}},
+    {"extends_of_wrong_type.json", {"2:3: extends: {...}: must be a list in square brackets"}},
 };
 
 std::vector<std::string> expectations(const fs::path& file) {

@@ -154,6 +154,53 @@ TEST_CASE("files that extend one another in a circle are refused, a diamond is n
   CHECK(load_scenario(top).scenario.seed() == 5);
 }
 
+TEST_CASE("JSON may extend one file without a list") {
+  const Folder folder("one");
+  folder.write("base.textproto", "seed: 5\n");
+  const fs::path file =
+      folder.write("x.json", R"({"extends": "base.textproto", "assumptions": "none"})");
+  const Loaded loaded = load_scenario(file);
+  CHECK(loaded.scenario.seed() == 5);
+  REQUIRE(loaded.scenario.assumptions_size() == 1);
+  CHECK(loaded.scenario.assumptions(0) == "none");
+}
+
+TEST_CASE("a text in the other format, or with comments, is told so") {
+  const Folder folder("formats");
+  const auto json = [&](const std::string& text) { return error_of(folder.write("a.json", text)); };
+  CHECK_THAT(json("name: 'a'\n"), Contains("a.json:1:1: ") && Contains("ends in .textproto"));
+  CHECK_THAT(json("# why\n{\n}\n"), Contains("a.json:1:1: ") && Contains("JSON has no comments"));
+  CHECK_THAT(json("{\n  /* why */\n}\n"), Contains("a.json:2:3: JSON has no comments"));
+  CHECK_THAT(json("{\n  \"seed\": 1 # why\n}\n"), Contains(":2:13: JSON has no comments"));
+  // A slash elsewhere is JSON's parser's own business.
+  CHECK_THAT(json("{\"seed\": 1 / 2}\n"), !Contains("comments"));
+  CHECK_THAT(error_of(folder.write("a.textproto", "# why\n{\"seed\": 1}\n")),
+             Contains("a.textproto:2:1: {: ") && Contains("ends in .json"));
+}
+
+TEST_CASE("what is not set has a default that fits") {
+  // The pretraining's 64 tokens a sequence are cut to a model of 48.
+  const Folder folder("defaults");
+  folder.write("base.textproto", text_of(kGood / "base.textproto"));
+  const fs::path file = folder.write("x.textproto",
+                                     "extends: 'base.textproto'\n"
+                                     "model { pretrain { architecture { max_tokens: 48 } } }\n");
+  CHECK_NOTHROW(load_and_validate(file));
+  CHECK_THAT(error_of(file, {{"model.pretrain.sequence_tokens=49"}, {}}),
+             Contains("must be from 4 to 48"));
+}
+
+TEST_CASE("a name that is the file's must be one too") {
+  const Folder folder("named");
+  folder.write("base.textproto", "seed: 5\n");
+  std::string text = text_of(kGood / "base.textproto");
+  text.erase(text.find("name: \"base\"\n"), 13);
+  CHECK_NOTHROW(load_and_validate(folder.write("A-b_c 1.5.textproto", text)));
+  const fs::path file = folder.write("a,b.textproto", text);
+  CHECK_THAT(error_of(file), Contains(file.string() + ": name: \"a,b\": names the folder"));
+  CHECK_NOTHROW(load_and_validate(file, {{"name=a b"}, {}}));
+}
+
 TEST_CASE("a missing scenario is named") {
   CHECK_THAT(error_of("nowhere.textproto"), Contains("nowhere.textproto"));
   CHECK_THAT(error_of("scenario.yaml"), Contains(".textproto") && Contains(".json"));
@@ -201,6 +248,16 @@ TEST_CASE("a wrong override is named, with what is known there") {
   CHECK_THAT(refused("seed.x=4"), Contains("has no fields of its own"));
   CHECK_THAT(refused("platform.devices[one].count=4"), Contains("devices[one]"));
   CHECK_THAT(refused("extends=base.textproto"), Contains("write `extends` in a file"));
+  CHECK_THAT(refused("seed="), Contains("--set seed=: seed: nothing: has no value behind '='; must "
+                                        "be a whole number from 0"));
+  CHECK_THAT(refused("stop={rounds: 3"), Contains(": stop: {: this block is never closed"));
+  CHECK_THAT(refused("seed=\"3\""), Contains("the quotes are wrong, write 3"));
+  CHECK_THAT(refused("task.client_test_fraction=10%"), Contains("without '%': 0.1"));
+  // The item that was named, not one behind the list.
+  CHECK_THAT(refused("platform.devices[0]=x"),
+             Contains(": platform.devices[0]: x: must be a block in braces"));
+  CHECK_THAT(refused("model.adapter.targets[1]=W"),
+             Contains(": model.adapter.targets[1]: W: is not one of the choices"));
   CHECK_THAT(refused("numerics=EXACT"), Contains("known: PORTABLE, NATIVE"));
   // A value that only validation can refuse.
   CHECK_THAT(refused("platform.devices[0].network.up_mbit_s=0"),

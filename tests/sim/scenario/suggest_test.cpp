@@ -54,8 +54,44 @@ TEST_CASE("a field of another place is found there") {
              Contains("belongs to `platform.devices[].network.up_mbit_s`"));
   CHECK_THAT(suggest_field("alpha", "1", *v1::Stop::descriptor()).message,
              Contains("belongs to") && Contains("known here: rounds, simulated_s, accuracy"));
+  // Every home of the name, each of the paths to a device too.
+  CHECK_THAT(suggest_field("rank", "4", scenario).message,
+             Contains("belongs to `model.adapter.rank` or `federation.assignment.uniform.rank`;"));
+  CHECK_THAT(suggest_field("learning_rate", "4", scenario).message,
+             Contains("`model.pretrain.learning_rate` or `federation.local.learning_rate`;"));
+  CHECK_THAT(suggest_field("efficiency", "4", scenario).message,
+             Contains("`platform.server.device.efficiency` or "
+                      "`platform.devices[].device.efficiency`;") ||
+                 Contains("`platform.devices[].device.efficiency` or "
+                          "`platform.server.device.efficiency`;"));
+  // One letter off a field that is here is a slip, though DeviceGroup has that name.
+  CHECK(suggest_field("mode", "{}", *v1::Device::descriptor()).field == "modes");
   CHECK_THAT(suggest_field("x", "1", *v1::SelectAll::descriptor()).message,
              Contains("this block has no fields"));
+}
+
+TEST_CASE("names of other programs are known") {
+  const auto& scenario = *v1::Scenario::descriptor();
+  const std::pair<const char*, const char*> cases[] = {
+      {"clients", "platform.devices[].count"},
+      {"num_clients", "platform.devices[].count"},
+      {"client_count", "platform.devices[].count"},
+      {"clients_per_round", "federation.selection.random.count"},
+      {"num_rounds", "stop.rounds"},
+      {"local_steps", "federation.local.steps"},
+      {"local_epochs", "federation.local.epochs"},
+      {"lr", "federation.local.learning_rate"},
+      {"lora_rank", "model.adapter.rank"},
+      {"loraRank", "model.adapter.rank"},
+      {"lora_alpha", "model.adapter.alpha"},
+      {"lora_dropout", "model.adapter.dropout"},
+      {"target_modules", "model.adapter.targets"},
+  };
+  for (const auto& [name, path] : cases) {
+    CHECK_THAT(suggest_field(name, "4", scenario).message,
+               Contains("belongs to `" + std::string(path) + "`;"));
+  }
+  CHECK(suggest_field("lora_rank", "4", *v1::Adapter::descriptor()).field == "rank");
 }
 
 }  // namespace
