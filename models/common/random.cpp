@@ -18,8 +18,7 @@ constexpr int kRounds = 10;
 }  // namespace
 
 Random::Random(uint64_t seed, std::string_view purpose, uint64_t round, uint64_t client) {
-  const Digest name =
-      DigestBuilder().add(seed).add(purpose).add(round).add(client).finish();
+  const Digest name = DigestBuilder().add(seed).add(purpose).add(round).add(client).finish();
   key_ = {static_cast<uint32_t>(name.high), static_cast<uint32_t>(name.high >> 32)};
   // The upper half of the counter separates streams further; the lower half counts blocks.
   counter_ = {0, 0, static_cast<uint32_t>(name.low), static_cast<uint32_t>(name.low >> 32)};

@@ -102,9 +102,10 @@ Base load_base_folder(const fs::path& folder) {
   nn::TensorMap weights = nn::load_base(folder, architecture);
   std::shared_ptr<const data::Tokenizer> tokenizer = data::load_tokenizer(folder);
   if (tokenizer->size() > architecture.vocabulary) {
-    throw InputError(fmt::format("{}: the tokeniser has {} tokens, the model only {}: they do not "
-                                 "belong together",
-                                 folder.string(), tokenizer->size(), architecture.vocabulary));
+    throw InputError(
+        fmt::format("{}: the tokeniser has {} tokens, the model only {}: they do not "
+                    "belong together",
+                    folder.string(), tokenizer->size(), architecture.vocabulary));
   }
   return assemble(architecture, std::move(weights), std::move(tokenizer), folder.string());
 }
@@ -125,8 +126,9 @@ Base pretrained_base(const PretrainedBaseSpec& spec, const std::vector<std::stri
     }
   }
   if (spec.tokenizer_vocabulary > spec.architecture.vocabulary) {
-    throw InputError(fmt::format("model.pretrain.tokenizer.vocabulary {} is more than the model's {}",
-                                 spec.tokenizer_vocabulary, spec.architecture.vocabulary));
+    throw InputError(
+        fmt::format("model.pretrain.tokenizer.vocabulary {} is more than the model's {}",
+                    spec.tokenizer_vocabulary, spec.architecture.vocabulary));
   }
   tell(report, "training the tokeniser");
   auto tokenizer = std::make_shared<data::BpeTokenizer>(

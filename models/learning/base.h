@@ -20,8 +20,8 @@ struct Base {
   nn::Architecture architecture;
   std::shared_ptr<const nn::TensorMap> weights;
   std::shared_ptr<const data::Tokenizer> tokenizer;
-  Digest digest;        // of the architecture, the weights and the tokeniser
-  std::string origin;   // for people: "pretrained" or the folder
+  Digest digest;       // of the architecture, the weights and the tokeniser
+  std::string origin;  // for people: "pretrained" or the folder
 };
 
 // config.json, model.safetensors and tokeniser files. Throws InputError.

@@ -4,8 +4,8 @@
 
 #include "models/common/error.h"
 #include "models/common/random.h"
-#include "models/nn/torch.h"
 #include "models/learning/pretrain.h"
+#include "models/nn/torch.h"
 
 namespace fedclock::learning {
 

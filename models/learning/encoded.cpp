@@ -8,8 +8,8 @@ namespace fedclock::learning {
 
 namespace {
 
-// `longest_answer`: tokens of the longest of the classes' answers, for which there must be room too,
-// because evaluation puts each of them behind the prompt.
+// `longest_answer`: tokens of the longest of the classes' answers, for which there must be room
+// too, because evaluation puts each of them behind the prompt.
 EncodedRow encode_response(const data::Row& row, const data::Tokenizer& tokenizer,
                            int64_t max_tokens, size_t longest_answer) {
   const std::vector<int32_t> prompt = tokenizer.encode(row.text);
@@ -17,8 +17,9 @@ EncodedRow encode_response(const data::Row& row, const data::Tokenizer& tokenize
   const auto fixed =
       static_cast<int64_t>(std::max(response.size(), longest_answer)) + 2;  // start and end
   if (fixed > max_tokens) {
-    throw InputError("the response \"" + row.response + "\" alone is longer than task.max_tokens (" +
-                     std::to_string(max_tokens) + "): raise max_tokens");
+    throw InputError("the response \"" + row.response +
+                     "\" alone is longer than task.max_tokens (" + std::to_string(max_tokens) +
+                     "): raise max_tokens");
   }
   const auto room = static_cast<size_t>(max_tokens - fixed);
   const size_t skipped = prompt.size() > room ? prompt.size() - room : 0;
@@ -55,8 +56,7 @@ EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer
     if (responses) {
       encoded = encode_response(row, tokenizer, max_tokens, longest_answer);
     } else {
-      data::EncodedRow text =
-          data::encode_row(tokenizer, row, static_cast<int32_t>(max_tokens));
+      data::EncodedRow text = data::encode_row(tokenizer, row, static_cast<int32_t>(max_tokens));
       encoded.ids = std::move(text.ids);
       encoded.types = std::move(text.types);
     }

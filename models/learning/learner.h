@@ -25,8 +25,8 @@ using Rows = std::shared_ptr<const std::vector<int32_t>>;
 struct TrainJob {
   Rows rows;
   TrainSettings settings;
-  int64_t depth = 0;           // tuned layers, counted from the output
-  double learning_rate = 0;    // of this round
+  int64_t depth = 0;         // tuned layers, counted from the output
+  double learning_rate = 0;  // of this round
   uint64_t seed = 0;
   int64_t round = 0;
   int64_t client = 0;

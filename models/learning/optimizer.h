@@ -15,7 +15,7 @@ struct OptimizerSettings {
   double weight_decay = 0;  // decoupled: w <- w (1 - rate x decay); matrices only
   double momentum = 0;      // SGD
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // AdamW
-  double clip_norm = 0;     // scale all gradients down to this norm; 0: never
+  double clip_norm = 0;                          // scale all gradients down to this norm; 0: never
   std::map<std::string, double> rate_factors{};  // on the learning rate, by name; others 1
 };
 

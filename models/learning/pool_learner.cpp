@@ -69,24 +69,23 @@ class PoolLearner : public Learner {
 
   Value train(const Value& start, const TrainJob& job) override {
     auto result = std::make_shared<Result>();
-    auto finished = pool_.submit(
-        fmt::format("round {}, client {}: local training", job.round, job.client), {start->job},
-        [task = task_, start, job, result] {
-          TrainResult trained = learning::train(*task, start->result->tensors, job);
-          result->tensors = std::move(trained.tensors);
-          result->training_loss = trained.mean_loss;
-        });
+    auto finished =
+        pool_.submit(fmt::format("round {}, client {}: local training", job.round, job.client),
+                     {start->job}, [task = task_, start, job, result] {
+                       TrainResult trained = learning::train(*task, start->result->tensors, job);
+                       result->tensors = std::move(trained.tensors);
+                       result->training_loss = trained.mean_loss;
+                     });
     return std::make_shared<Node>(Node{std::move(finished), std::move(result)});
   }
 
   Value merge(const std::vector<Value>& states, const std::vector<double>& weights) override {
     auto result = std::make_shared<Result>();
-    auto finished = pool_.submit("aggregation", jobs_of(states),
-                             [states, weights, result] {
-                               std::vector<const nn::TensorMap*> maps;
-                               for (const Value& state : states) maps.push_back(&state->result->tensors);
-                               result->tensors = weighted_mean(maps, weights);
-                             });
+    auto finished = pool_.submit("aggregation", jobs_of(states), [states, weights, result] {
+      std::vector<const nn::TensorMap*> maps;
+      for (const Value& state : states) maps.push_back(&state->result->tensors);
+      result->tensors = weighted_mean(maps, weights);
+    });
     return std::make_shared<Node>(Node{std::move(finished), std::move(result)});
   }
 
@@ -105,12 +104,14 @@ class PoolLearner : public Learner {
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
       const int64_t begin = chunk * kEvaluationChunkRows;
       const int64_t size = std::min(kEvaluationChunkRows, count - begin);
-      jobs.push_back(pool_.submit(
-          "evaluation", {state->job}, [task = task_, state, source, chosen, begin, size, chunk, sums] {
-            const EncodedSet& from = source == RowSource::kTrain ? task->train : task->test;
-            (*sums)[chunk] = learning::evaluate(*task, state->result->tensors, from,
-                                                std::span(*chosen).subspan(begin, size));
-          }));
+      jobs.push_back(pool_.submit("evaluation", {state->job},
+                                  [task = task_, state, source, chosen, begin, size, chunk, sums] {
+                                    const EncodedSet& from =
+                                        source == RowSource::kTrain ? task->train : task->test;
+                                    (*sums)[chunk] =
+                                        learning::evaluate(*task, state->result->tensors, from,
+                                                           std::span(*chosen).subspan(begin, size));
+                                  }));
     }
     auto result = std::make_shared<Result>();
     auto finished = pool_.submit("evaluation", jobs, [sums, result] {

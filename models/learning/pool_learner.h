@@ -12,8 +12,8 @@ namespace fedclock::learning {
 struct LearnerSpec {
   Base base;
   nn::AdapterSpec adapter;
-  data::Dataset train, test;  // rows of the clients; rows of the server
-  int64_t max_tokens = 64;    // a row is cut to
+  data::Dataset train, test;      // rows of the clients; rows of the server
+  int64_t max_tokens = 64;        // a row is cut to
   int64_t evaluation_rows = 128;  // rows a forward pass
   int workers = 1;
 };

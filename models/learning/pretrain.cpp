@@ -182,9 +182,8 @@ nn::TensorMap pretrain(const nn::Architecture& architecture, const data::Tokeniz
     for (auto& [name, tensor] : weights) tensor.set_requires_grad(true);
   };
   pool.wait(pool.submit("preparing the base", {}, prepare));
-  OptimizerSettings optimizer_settings{.kind = OptimizerKind::kAdamW,
-                                       .weight_decay = settings.weight_decay,
-                                       .clip_norm = 1.0};
+  OptimizerSettings optimizer_settings{
+      .kind = OptimizerKind::kAdamW, .weight_decay = settings.weight_decay, .clip_norm = 1.0};
   if (settings.cooccurrence_embeddings) {
     optimizer_settings.rate_factors["embeddings.token"] = kKnownEmbeddingRate;
   }

@@ -22,7 +22,7 @@ struct PretrainSettings {
   int64_t sequence_tokens = 64;
   double learning_rate = 0.0015;  // peak; warm-up over 5 % of the steps, cosine to a tenth
   double weight_decay = 0.01;
-  double mask_fraction = 0.2;     // encoders: 80 % of these become <mask>, 10 % another word
+  double mask_fraction = 0.2;  // encoders: 80 % of these become <mask>, 10 % another word
   bool cooccurrence_embeddings = false;
   uint64_t seed = 1;
 };

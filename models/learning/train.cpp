@@ -164,8 +164,8 @@ void add_classification(const LearningTask& task, const nn::TensorMap& state,
                         const nn::Adapters& adapters, std::span<const EncodedRow* const> rows,
                         EvaluationSums& sums) {
   const nn::Batch batch = make_batch(rows, task.pad);
-  const at::Tensor states = nn::pooled(task.base->architecture().kind,
-                                       task.base->hidden(batch, adapters), batch.real);
+  const at::Tensor states =
+      nn::pooled(task.base->architecture().kind, task.base->hidden(batch, adapters), batch.real);
   const at::Tensor log_p = at::log_softmax(head_scores(states, state), 1).contiguous();
   const int64_t classes = log_p.size(1);
   const float* values = log_p.data_ptr<float>();
@@ -193,8 +193,7 @@ void add_answers(const LearningTask& task, const nn::Adapters& adapters, const E
   std::vector<const EncodedRow*> pointers;
   for (const EncodedRow& row : filled) pointers.push_back(&row);
   const nn::Batch batch = make_batch(pointers, task.pad);
-  const auto [losses, places] =
-      response_losses(task, task.base->hidden(batch, adapters), pointers);
+  const auto [losses, places] = response_losses(task, task.base->hidden(batch, adapters), pointers);
   std::vector<double> total(filled.size(), 0), tokens(filled.size(), 0);
   for (int64_t i = 0; i < losses.numel(); ++i) {
     const int64_t row = places.row_of.data_ptr<int64_t>()[i];
@@ -225,8 +224,7 @@ EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, co
   EvaluationSums sums;
   // With responses every row is tried with every answer.
   const size_t tries = std::max<size_t>(1, set.answers.size());
-  const auto batch_rows =
-      std::max<size_t>(1, static_cast<size_t>(task.evaluation_rows) / tries);
+  const auto batch_rows = std::max<size_t>(1, static_cast<size_t>(task.evaluation_rows) / tries);
   for (size_t begin = 0; begin < order.size(); begin += batch_rows) {
     const auto part = std::span(order).subspan(begin, std::min(batch_rows, order.size() - begin));
     const auto chosen = gather(set, part);
@@ -242,7 +240,8 @@ EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, co
 
 nn::TensorMap weighted_mean(const std::vector<const nn::TensorMap*>& states,
                             const std::vector<double>& weights) {
-  ensure(!states.empty() && states.size() == weights.size(), "a mean needs a weight for each state");
+  ensure(!states.empty() && states.size() == weights.size(),
+         "a mean needs a weight for each state");
   nn::TensorMap mean;
   std::vector<double> sum;
   for (const auto& [name, shape_of] : *states.front()) {

@@ -10,10 +10,10 @@
 
 namespace fedclock::nn {
 
-enum class Kind { kEncoder, kDecoder };               // sees both sides / causal
-enum class Positions { kLearned, kRotary };           // added embeddings / Su et al., 2104.09864
-enum class Norm { kLayerNorm, kRmsNorm };             // 1607.06450 / 1910.07467
-enum class NormPlace { kAfterBlock, kBeforeBlock };   // BERT / GPT-2, Llama
+enum class Kind { kEncoder, kDecoder };              // sees both sides / causal
+enum class Positions { kLearned, kRotary };          // added embeddings / Su et al., 2104.09864
+enum class Norm { kLayerNorm, kRmsNorm };            // 1607.06450 / 1910.07467
+enum class NormPlace { kAfterBlock, kBeforeBlock };  // BERT / GPT-2, Llama
 enum class Activation { kGelu, kGeluTanh, kRelu, kSwiGlu };  // SwiGLU adds a `gate` map
 
 // A linear map of a layer that can carry an adapter. The order is the order of Target in
@@ -31,22 +31,22 @@ struct Architecture {
   Norm norm = Norm::kLayerNorm;
   NormPlace norm_place = NormPlace::kAfterBlock;
   Activation activation = Activation::kGelu;
-  int64_t vocabulary = 0;      // tokens
+  int64_t vocabulary = 0;  // tokens
   int64_t layers = 0;
-  int64_t width = 0;           // of the residual stream
+  int64_t width = 0;  // of the residual stream
   int64_t heads = 0;
-  int64_t kv_heads = 0;        // a divisor of heads
-  int64_t head_width = 0;      // usually width / heads
+  int64_t kv_heads = 0;    // a divisor of heads
+  int64_t head_width = 0;  // usually width / heads
   int64_t ffn_width = 0;
-  int64_t max_tokens = 0;      // longest sequence
-  int64_t position_offset = 0; // row of the first position in the table: 2 in RoBERTa
-  int64_t token_types = 0;     // 2 in BERT, 1 in RoBERTa, 0: none
-  bool biases = true;          // of the linear maps
-  bool qkv_biases = true;      // of q, k and v alone
-  bool embedding_norm = true;  // a norm after the embeddings: BERT, RoBERTa
-  bool tied_head = true;       // the output head is the token embedding
+  int64_t max_tokens = 0;       // longest sequence
+  int64_t position_offset = 0;  // row of the first position in the table: 2 in RoBERTa
+  int64_t token_types = 0;      // 2 in BERT, 1 in RoBERTa, 0: none
+  bool biases = true;           // of the linear maps
+  bool qkv_biases = true;       // of q, k and v alone
+  bool embedding_norm = true;   // a norm after the embeddings: BERT, RoBERTa
+  bool tied_head = true;        // the output head is the token embedding
   double norm_epsilon = 1e-12;
-  double rope_theta = 10000.0; // base of the rotary angles
+  double rope_theta = 10000.0;  // base of the rotary angles
   // Llama 3's rotary scaling; absent in the others.
   struct RopeScaling {
     double factor = 1, low_frequency_factor = 1, high_frequency_factor = 1;

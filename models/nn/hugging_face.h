@@ -31,8 +31,8 @@ TensorMap load_base(const std::filesystem::path& folder, Architecture& architect
 void save_base(const std::filesystem::path& folder, const Architecture& architecture,
                const TensorMap& base);
 
-// "bert", "roberta" and "roberta-prelayernorm" (learned positions with an offset), "gpt2" or "llama" (rotary positions).
-// Throws InputError for an architecture that none of them describes.
+// "bert", "roberta" and "roberta-prelayernorm" (learned positions with an offset), "gpt2" or
+// "llama" (rotary positions). Throws InputError for an architecture that none of them describes.
 std::string model_type_of(const Architecture& architecture);
 
 }  // namespace fedclock::nn

@@ -216,7 +216,8 @@ HuggingFaceConfig parse_config(const fs::path& path, const Json& json) {
   HuggingFaceConfig config;
   config.model_type = fields.text("model_type", "");
   if (config.model_type.empty()) {
-    fields.fail("model_type", "is missing", "use bert, roberta, roberta-prelayernorm, gpt2 or llama");
+    fields.fail("model_type", "is missing",
+                "use bert, roberta, roberta-prelayernorm, gpt2 or llama");
   }
   try {
     model_names(config.model_type);

@@ -17,6 +17,9 @@ constexpr TensorName kBertOutside[] = {
     {"embeddings.type", "embeddings.token_type_embeddings.weight"},
     {"embeddings.norm.weight", "embeddings.LayerNorm.weight"},
     {"embeddings.norm.bias", "embeddings.LayerNorm.bias"},
+    // Only where norms stand before the blocks.
+    {"final_norm.weight", "LayerNorm.weight"},
+    {"final_norm.bias", "LayerNorm.bias"},
 };
 constexpr ModuleName kBertInside[] = {
     {"attention_norm", "attention.output.LayerNorm"},
@@ -30,15 +33,6 @@ constexpr ModuleName kBertInside[] = {
 };
 
 // RoBERTa with its norms before the blocks and one at the end (fairseq's pre-norm variant).
-constexpr TensorName kPreNormOutside[] = {
-    {"embeddings.token", "embeddings.word_embeddings.weight"},
-    {"embeddings.position", "embeddings.position_embeddings.weight"},
-    {"embeddings.type", "embeddings.token_type_embeddings.weight"},
-    {"embeddings.norm.weight", "embeddings.LayerNorm.weight"},
-    {"embeddings.norm.bias", "embeddings.LayerNorm.bias"},
-    {"final_norm.weight", "LayerNorm.weight"},
-    {"final_norm.bias", "LayerNorm.bias"},
-};
 constexpr ModuleName kPreNormInside[] = {
     {"attention_norm", "attention.LayerNorm"},
     {"q", "attention.self.query"},
@@ -83,8 +77,8 @@ constexpr ModelNames kModels[] = {
     {"bert", "BertModel", "bert.", "encoder.layer.", "classifier", kBertOutside, kBertInside},
     {"roberta", "RobertaModel", "roberta.", "encoder.layer.", "classifier", kBertOutside,
      kBertInside},
-    {"roberta-prelayernorm", "RobertaPreLayerNormModel", "roberta_prelayernorm.",
-     "encoder.layer.", "classifier", kPreNormOutside, kPreNormInside},
+    {"roberta-prelayernorm", "RobertaPreLayerNormModel", "roberta_prelayernorm.", "encoder.layer.",
+     "classifier", kBertOutside, kPreNormInside},
     {"gpt2", "GPT2LMHeadModel", "transformer.", "h.", "score", kGpt2Outside, kGpt2Inside},
     {"llama", "LlamaForCausalLM", "model.", "layers.", "score", kLlamaOutside, kLlamaInside},
 };
@@ -115,8 +109,9 @@ const ModelNames& model_names(std::string_view type) {
   for (const ModelNames& names : kModels) {
     if (names.type == type) return names;
   }
-  throw InputError(
-      fmt::format("model_type \"{}\" is not known: use bert, roberta, roberta-prelayernorm, gpt2 or llama", type));
+  throw InputError(fmt::format(
+      "model_type \"{}\" is not known: use bert, roberta, roberta-prelayernorm, gpt2 or llama",
+      type));
 }
 
 const ModuleName& module_name(const ModelNames& names, Target target) {

@@ -39,8 +39,8 @@ std::vector<double> rope_frequencies(const Architecture& a) {
       if (turns < s.low_frequency_factor) {
         frequency /= s.factor;
       } else if (turns < s.high_frequency_factor) {
-        const double smooth = (turns - s.low_frequency_factor) /
-                              (s.high_frequency_factor - s.low_frequency_factor);
+        const double smooth =
+            (turns - s.low_frequency_factor) / (s.high_frequency_factor - s.low_frequency_factor);
         frequency = (1.0 - smooth) * frequency / s.factor + smooth * frequency;
       }
     }
@@ -157,8 +157,8 @@ Transformer::Transformer(const Architecture& architecture, const TensorMap& weig
 
 at::Tensor Transformer::norm(const at::Tensor& x, const NormWeights& weights) const {
   if (architecture_.norm == Norm::kLayerNorm) {
-    return at::layer_norm(x, {x.size(-1)}, weights.weight, weights.bias,
-                          architecture_.norm_epsilon, /*cudnn_enable=*/false);
+    return at::layer_norm(x, {x.size(-1)}, weights.weight, weights.bias, architecture_.norm_epsilon,
+                          /*cudnn_enable=*/false);
   }
   const at::Tensor mean_square = at::mean(x * x, {-1}, /*keepdim=*/true);
   return x * at::rsqrt(mean_square + architecture_.norm_epsilon) * weights.weight;
@@ -232,9 +232,9 @@ at::Tensor Transformer::hidden(const Batch& batch, const Adapters& adapters) con
   constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
   Context context{adapters, {}, {}, {}};
   if (batch.real.defined()) {
-    context.blocked = at::zeros({batch.ids.size(0), 1, 1, tokens}, at::kFloat)
-                          .masked_fill_(batch.real.logical_not().view({-1, 1, 1, tokens}),
-                                        kMinusInfinity);
+    context.blocked =
+        at::zeros({batch.ids.size(0), 1, 1, tokens}, at::kFloat)
+            .masked_fill_(batch.real.logical_not().view({-1, 1, 1, tokens}), kMinusInfinity);
   }
   if (a.kind == Kind::kDecoder) {
     const at::Tensor causal =

@@ -95,8 +95,8 @@ void Experiment::read_data(Problems& problems) {
     spec.label_field = files.label_field();
     spec.domain_field = files.domain_field();
     spec.classes.assign(files.classes().begin(), files.classes().end());
-    data_ = data::read_train_and_test(
-        spec, data_path(files.folder(), files.test(), "task.files.test"));
+    data_ =
+        data::read_train_and_test(spec, data_path(files.folder(), files.test(), "task.files.test"));
     data::sample_rows(data_.train, files.max_train_rows(), files.seed());
     data::sample_rows(data_.test, files.max_test_rows(), files.seed() + 1);
   } catch (const InputError& error) {
@@ -146,10 +146,11 @@ void Experiment::check_corpus(Problems& problems) const {
     try {
       const fs::path path = data_path(corpus.folder(), corpus.files(i), field);
       if (fs::is_regular_file(path)) continue;
-      problems.add(field, corpus.files(i),
-                   fmt::format("there is no such file in {}: put it there, or choose another folder "
-                               "with --data DIR or FEDCLOCK_DATA",
-                               path.parent_path().string()));
+      problems.add(
+          field, corpus.files(i),
+          fmt::format("there is no such file in {}: put it there, or choose another folder "
+                      "with --data DIR or FEDCLOCK_DATA",
+                      path.parent_path().string()));
     } catch (const InputError& error) {
       problems.add(field, corpus.files(i), error.what());
     }
@@ -176,8 +177,8 @@ void Experiment::make_clients() {
   for (const v1::DeviceGroup& group : s.platform().devices()) {
     const cost::Machine of_group = machine(group.device(), group.mode(), s.timing().precision());
     for (int i = 0; i < group.count(); ++i, ++client) {
-      data::RowSplit split = data::split_rows(
-          partition_[client], s.task().client_test_fraction(), s.seed(), client);
+      data::RowSplit split =
+          data::split_rows(partition_[client], s.task().client_test_fraction(), s.seed(), client);
       federation::Client one;
       one.device = group.device().name();
       one.machine = of_group;

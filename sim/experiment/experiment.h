@@ -18,14 +18,14 @@
 namespace fedclock::experiment {
 
 struct Options {
-  std::filesystem::path data_folder;   // before the scenario's own; may be empty
+  std::filesystem::path data_folder;          // before the scenario's own; may be empty
   std::filesystem::path default_data_folder;  // where the scenario names none; may be empty
-  std::filesystem::path cache_folder;  // for pretrained bases; empty: nothing is kept
+  std::filesystem::path cache_folder;         // for pretrained bases; empty: nothing is kept
   int workers = 1;
-  bool timing_only = false;  // skip the learning; the clock is the same to the last bit
+  bool timing_only = false;          // skip the learning; the clock is the same to the last bit
   bool allow_out_of_memory = false;  // do not refuse a device whose memory is too small
-  std::string version;       // of fedclock
-  std::string numerics;      // kernels and libraries in use, part of base and result
+  std::string version;               // of fedclock
+  std::string numerics;              // kernels and libraries in use, part of base and result
 };
 
 struct Observer {

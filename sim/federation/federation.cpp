@@ -54,8 +54,7 @@ void Federation::measure_clients(int64_t round) {
     const learning::Rows& rows = clients[client].test_rows;
     if (!rows || rows->empty()) continue;
     const learning::Value& state = last_states.size() == 1 ? last_states[0] : last_states[client];
-    record.client_evaluations.push_back(
-        learner.evaluate(state, learning::RowSource::kTrain, rows));
+    record.client_evaluations.push_back(learner.evaluate(state, learning::RowSource::kTrain, rows));
     record.evaluated_clients.push_back(static_cast<int32_t>(client));
   }
 }

@@ -28,10 +28,10 @@ namespace fedclock::federation {
 
 // A device with its rows. Clients are numbered from 0 in the platform's order.
 struct Client {
-  std::string device;          // name of the profile
-  cost::Machine machine;       // in its power mode
-  learning::Rows train_rows;   // numbers of rows in the training set
-  learning::Rows test_rows;    // its own, held out; may be empty
+  std::string device;               // name of the profile
+  cost::Machine machine;            // in its power mode
+  learning::Rows train_rows;        // numbers of rows in the training set
+  learning::Rows test_rows;         // its own, held out; may be empty
   std::vector<int32_t> class_rows;  // training rows of each class; may be empty
 };
 

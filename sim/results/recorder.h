@@ -28,8 +28,8 @@ struct ClientRecord {
 struct RoundRecord {
   int64_t round = 0;
   double start_s = 0, end_s = 0, merge_s = 0;
-  double server_train_s = 0;  // of centralised training
-  std::deque<ClientRecord> clients;  // addresses stay valid while clients are added
+  double server_train_s = 0;                        // of centralised training
+  std::deque<ClientRecord> clients;                 // addresses stay valid while clients are added
   std::vector<learning::Value> evaluations;         // of the model or models, on the test rows
   std::vector<learning::Value> client_evaluations;  // of each client, on its own test rows
   std::vector<int32_t> evaluated_clients;           // whose those are
@@ -66,7 +66,7 @@ class Recorder {
 
   learning::Learner& learner_;
   Observer observer_;
-  std::deque<RoundRecord> rounds_;      // by round number, from 0
+  std::deque<RoundRecord> rounds_;  // by round number, from 0
   std::deque<v1::Round> resolved_;  // the first of them
 };
 

@@ -31,8 +31,8 @@ TEST_CASE("the same bytes with any number of workers and whatever the environmen
   for (const auto& other : others) {
     CAPTURE(other.workers, other.environment);
     std::filesystem::remove_all(here / "b");
-    const Ran again = here.run(
-        "run " + tiny_scenario() + " --out b --workers " + other.workers, other.environment);
+    const Ran again = here.run("run " + tiny_scenario() + " --out b --workers " + other.workers,
+                               other.environment);
     REQUIRE(again.code == 0);
     CHECK(read_file(here / "b/result.pb") == result);
     CHECK(adapter_bytes(here / "b") == adapter);

@@ -9,8 +9,8 @@ namespace {
 
 TEST_CASE("the quickstart rises at least 30 points above its start", "[slow]") {
   const Workplace here;
-  const Ran ran =
-      here.run("run " + std::string(FEDCLOCK_SOURCE_DIR "/") + "scenarios/quickstart.textproto --out a");
+  const Ran ran = here.run("run " + std::string(FEDCLOCK_SOURCE_DIR "/") +
+                           "scenarios/quickstart.textproto --out a");
   INFO(ran.err);
   REQUIRE(ran.code == 0);
   const v1::Result result = results::read_result(here / "a");

@@ -20,7 +20,9 @@ TEST_CASE("the tiny scenario's clock is the kept one") {
   const Ran ran = here.run("run " + tiny_scenario() + " --timing-only --out a");
   INFO(ran.err);
   REQUIRE(ran.code == 0);
-  compare_with_kept(FEDCLOCK_SOURCE_DIR "/" "tests/golden/tiny_clock.csv",
+  compare_with_kept(FEDCLOCK_SOURCE_DIR
+                    "/"
+                    "tests/golden/tiny_clock.csv",
                     read_file(here / "a/clients.csv"));
 }
 
@@ -32,7 +34,9 @@ TEST_CASE("the tiny scenario's learning is the kept one") {
   const v1::Result result = results::read_result(here / "a");
   // Other versions of the libraries may give other bits; then the file is to be renewed.
   CAPTURE(result.numerics());
-  compare_with_kept(FEDCLOCK_SOURCE_DIR "/" "tests/golden/tiny_rounds.csv",
+  compare_with_kept(FEDCLOCK_SOURCE_DIR
+                    "/"
+                    "tests/golden/tiny_rounds.csv",
                     read_file(here / "a/rounds.csv"));
 }
 

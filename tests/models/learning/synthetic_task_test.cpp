@@ -36,8 +36,8 @@ Family make_family() {
   spec.rows = 20000;
   spec.seed = 1000;
   const std::vector<std::string> corpus = data::synthetic_corpus(spec);
-  family.tokenizer = std::make_shared<data::BpeTokenizer>(data::train_bpe(
-      corpus, {.vocabulary = 600, .lowercase = true, .add_prefix_space = true}));
+  family.tokenizer = std::make_shared<data::BpeTokenizer>(
+      data::train_bpe(corpus, {.vocabulary = 600, .lowercase = true, .add_prefix_space = true}));
   family.architecture = nn::encoder_architecture(4, 64, 4, 256, 32, 600);
   PretrainSettings settings;
   settings.steps = 1200;

@@ -35,13 +35,13 @@ std::vector<double> timed(const std::vector<std::string>& overrides,
 Workload workload() {
   experiment::Options options;
   options.timing_only = true;
-  const experiment::Experiment experiment(
-      scenario::load_and_validate(test::tiny_scenario(), {}), options);
+  const experiment::Experiment experiment(scenario::load_and_validate(test::tiny_scenario(), {}),
+                                          options);
   return experiment.workload();
 }
 
-constexpr double kBoardUp = 1e6;     // 8 Mbit/s in bytes/s
-constexpr double kBoardDown = 2e6;   // 16 Mbit/s
+constexpr double kBoardUp = 1e6;    // 8 Mbit/s in bytes/s
+constexpr double kBoardDown = 2e6;  // 16 Mbit/s
 constexpr double kBoardLatency = 0.01;
 
 TEST_CASE("a synchronous round lasts as long as its slowest client, and the merge") {
@@ -73,19 +73,19 @@ TEST_CASE("uploads share the server's link") {
   // are not touched.
   const Workload work = workload();
   const auto up = static_cast<double>(work.transfer({2}).upload_bytes);
-  const auto durations = timed(
-      {"federation.selection={all:{}}", "platform.devices[0].count=6",
-       "platform.devices[0].network={up_mbit_s:100 down_mbit_s:100 latency_s:0.01}",
-       "platform.devices[1].device.name=\"board\"", "platform.devices[1].count=1",
-       "federation.selection={random{count:6}}", "platform.server.ingress_mbit_s=8",
-       "stop.rounds=1"},
-      [](const v1::Result& result) {
-        std::vector<double> upload_s;
-        for (const v1::ClientRound& client : result.rounds(1).clients()) {
-          if (client.client() < 6) upload_s.push_back(client.upload_s());
-        }
-        return upload_s;
-      });
+  const auto durations =
+      timed({"federation.selection={all:{}}", "platform.devices[0].count=6",
+             "platform.devices[0].network={up_mbit_s:100 down_mbit_s:100 latency_s:0.01}",
+             "platform.devices[1].device.name=\"board\"", "platform.devices[1].count=1",
+             "federation.selection={random{count:6}}", "platform.server.ingress_mbit_s=8",
+             "stop.rounds=1"},
+            [](const v1::Result& result) {
+              std::vector<double> upload_s;
+              for (const v1::ClientRound& client : result.rounds(1).clients()) {
+                if (client.client() < 6) upload_s.push_back(client.upload_s());
+              }
+              return upload_s;
+            });
   // Of seven clients six are chosen; where client 6, a faster one, is among them, it uploads first
   // and alone for a while: the seed of the scenario leaves it out.
   REQUIRE(durations.size() == 6);
@@ -113,12 +113,11 @@ TEST_CASE("what is timed may be larger than what learns") {
     return std::vector<double>{result.rounds(1).clients(0).train_s(),
                                static_cast<double>(result.rounds(1).bytes_up())};
   });
-  const auto large = timed({"stop.rounds=1", "timing.architecture=bert-base"},
-                           [](const v1::Result& result) {
-                             return std::vector<double>{
-                                 result.rounds(1).clients(0).train_s(),
-                                 static_cast<double>(result.rounds(1).bytes_up())};
-                           });
+  const auto large =
+      timed({"stop.rounds=1", "timing.architecture=bert-base"}, [](const v1::Result& result) {
+        return std::vector<double>{result.rounds(1).clients(0).train_s(),
+                                   static_cast<double>(result.rounds(1).bytes_up())};
+      });
   CHECK(large[0] > 10 * real[0]);
   CHECK(large[1] > 10 * real[1]);
 }
