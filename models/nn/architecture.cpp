@@ -110,8 +110,8 @@ void check_architecture(const Architecture& a) {
   }
 }
 
-Architecture encoder_architecture(int64_t layers, int64_t width, int64_t heads, int64_t ffn_width,
-                                  int64_t max_tokens, int64_t vocabulary) {
+Architecture bert_architecture(int64_t layers, int64_t width, int64_t heads, int64_t ffn_width,
+                               int64_t max_tokens, int64_t vocabulary) {
   Architecture a;
   a.vocabulary = vocabulary;
   a.layers = layers;
@@ -121,6 +121,12 @@ Architecture encoder_architecture(int64_t layers, int64_t width, int64_t heads, 
   a.ffn_width = ffn_width;
   a.max_tokens = max_tokens;
   a.token_types = 2;
+  return a;
+}
+
+Architecture encoder_architecture(int64_t layers, int64_t width, int64_t heads, int64_t ffn_width,
+                                  int64_t max_tokens, int64_t vocabulary) {
+  Architecture a = bert_architecture(layers, width, heads, ffn_width, max_tokens, vocabulary);
   a.norm_place = NormPlace::kBeforeBlock;
   a.position_offset = 2;
   return a;

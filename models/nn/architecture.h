@@ -92,6 +92,9 @@ struct AdapterSpec {
   std::vector<Target> targets = {Target::kQ, Target::kV};
 };
 
+// BERT: norms after the blocks, two token types.
+Architecture bert_architecture(int64_t layers, int64_t width, int64_t heads, int64_t ffn_width,
+                               int64_t max_tokens, int64_t vocabulary);
 // Encoder and decoder of fedclock's own bases. The encoder is RoBERTa with its norms before the
 // blocks ("roberta-prelayernorm"): with norms after them, short pretraining on little text hardly
 // gets past word frequencies. The decoder is Llama's.

@@ -45,9 +45,9 @@ void add_help(CLI::App& program) {
 // 0 where the user asked for help or the version, which CLI11 prints; any problem is bad input.
 int exit_code_of_command_line(const CLI::App& program, const CLI::ParseError& error, int argc,
                               char** argv) {
-  const std::string& kind = error.get_name();
+  const auto kind = static_cast<CLI::ExitCodes>(error.get_exit_code());
   // A command is missing where an unknown word stands in its place, an argument likewise.
-  if (kind == "ExtrasError" || kind == "RequiredError") {
+  if (kind == CLI::ExitCodes::ExtrasError || kind == CLI::ExitCodes::RequiredError) {
     const std::string text = explain_unknown(program, {argv + 1, argv + argc});
     if (!text.empty()) {
       fmt::print(stderr, "{}\n", text);

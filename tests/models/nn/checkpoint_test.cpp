@@ -171,9 +171,9 @@ TEST_CASE("a saved base loads as the same base, with the same bytes each time") 
 }
 
 TEST_CASE("fedclock's own bases are saved as bert and llama") {
-  CHECK(model_type_of(encoder_architecture(2, 8, 2, 16, 12, 11)) == "bert");
+  CHECK(model_type_of(bert_architecture(2, 8, 2, 16, 12, 11)) == "bert");
   CHECK(model_type_of(decoder_architecture(2, 8, 2, 2, 16, 12, 11)) == "llama");
-  Architecture odd = encoder_architecture(2, 8, 2, 16, 12, 11);
+  Architecture odd = bert_architecture(2, 8, 2, 16, 12, 11);
   odd.norm_place = NormPlace::kBeforeBlock;
   CHECK_THROWS_WITH(model_type_of(odd), Contains("bert comes nearest"));
   odd = decoder_architecture(2, 8, 2, 2, 16, 12, 11);
