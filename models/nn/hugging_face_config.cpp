@@ -205,8 +205,8 @@ nlohmann::ordered_json written_config(const Architecture& a, const ModelNames& n
 std::string_view candidate_type(const Architecture& a) {
   if (a.positions == Positions::kRotary) return "llama";
   if (a.kind == Kind::kDecoder) return "gpt2";
-  if (a.norm_place == NormPlace::kBeforeBlock) return "roberta-prelayernorm";
-  return a.position_offset > 0 ? "roberta" : "bert";
+  if (a.position_offset == 0) return "bert";
+  return a.norm_place == NormPlace::kBeforeBlock ? "roberta-prelayernorm" : "roberta";
 }
 
 }  // namespace

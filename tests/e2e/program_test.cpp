@@ -229,7 +229,7 @@ TEST_CASE("a round alone in the cost table is the clock's round of a client alon
     // board 15W 1 2 2 step_s memory_GB device_GB upload_MB download_MB steps round_s fits
     if (word.size() != 13 || word[0] != "board" || word[3] != "2") continue;
     found = true;
-    CHECK(word[10] == "3");
+    CHECK(word[10] == "6");
     CHECK(std::stod(word[11]) == Approx(round_s).margin(6e-4));  // printed to 1 ms
     CHECK(std::stod(word[8]) == Approx(static_cast<double>(board.bytes_up()) / 1e6).margin(6e-4));
   }
