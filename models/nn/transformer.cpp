@@ -280,11 +280,12 @@ TensorMap random_weights(const Architecture& architecture, uint64_t seed) {
   for (const auto& parameter : parameter_shapes(architecture)) {
     const bool matrix = parameter.shape.size() > 1;
     const bool bias = parameter.name.ends_with(".bias");
-    // Linear maps keep the variance of what passes through them (Glorot and Bengio, 2010): with
-    // BERT's 0.02, meant for a width of 768, narrow models hardly leave the start.
-    const bool embedding = parameter.name.starts_with("embeddings.");
+    // With norms before the blocks, linear maps keep the variance of what passes through them
+    // (Glorot and Bengio, 2010); BERT's 0.02 elsewhere.
+    const bool keep_variance = matrix && architecture.norm_place == NormPlace::kBeforeBlock &&
+                               !parameter.name.starts_with("embeddings.");
     const double deviation =
-        matrix && !embedding
+        keep_variance
             ? std::sqrt(2.0 / static_cast<double>(parameter.shape[0] + parameter.shape[1]))
             : 0.02;
     weights[parameter.name] = matrix ? normal_tensor(parameter.shape, deviation, random)

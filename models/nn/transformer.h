@@ -93,8 +93,8 @@ class Transformer {
 // the state of its last real token (decoder). hidden [rows, tokens, width] -> [rows, width].
 at::Tensor pooled(Kind kind, const at::Tensor& hidden, const at::Tensor& real);
 
-// Embeddings from N(0, 0.02), linear maps from N(0, 2 / (in + out)), norms 1, biases 0, from the
-// counter-based generator.
+// Embeddings from N(0, 0.02^2), linear maps from N(0, 2 / (in + out)) (norms before blocks) or
+// N(0, 0.02^2) (after), norms 1, biases 0, from the counter-based generator.
 TensorMap random_weights(const Architecture& architecture, uint64_t seed);
 
 // A fresh adapter: A uniform in +-1/sqrt(in), B zero, so that it changes nothing at first, in the

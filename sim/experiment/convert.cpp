@@ -46,6 +46,10 @@ nn::Architecture architecture(const v1::Pretraining& pretraining) {
                                     a.has_kv_heads() ? a.kv_heads() : a.heads(), ffn_width,
                                     a.max_tokens(), vocabulary);
   }
+  if (a.norms() == v1::Architecture::AFTER_BLOCKS) {
+    return nn::bert_architecture(a.layers(), a.width(), a.heads(), ffn_width, a.max_tokens(),
+                                 vocabulary);
+  }
   return nn::encoder_architecture(a.layers(), a.width(), a.heads(), ffn_width, a.max_tokens(),
                                   vocabulary);
 }

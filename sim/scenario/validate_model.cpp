@@ -36,6 +36,9 @@ void check_heads(const v1::Architecture& shape, const Fields& architecture) {
 void check_architecture(const v1::Pretraining& pretraining, const Fields& architecture) {
   const v1::Architecture& shape = pretraining.architecture();
   architecture.require("kind", "write ENCODER (BERT-like) or DECODER (Llama-like)");
+  if (shape.kind() == v1::Architecture::DECODER && shape.norms() == v1::Architecture::AFTER_BLOCKS) {
+    architecture.problem("norms", "a decoder's norms stand before its blocks; leave it out");
+  }
   if (architecture.require("layers", "write how many layers, such as 6")) {
     architecture.within("layers", 1, 200);
   }
