@@ -26,6 +26,17 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
                   folder.string()));
 }
 
+std::unique_ptr<Tokenizer> train_tokenizer(const std::vector<std::string>& texts,
+                                           const TokenizerTraining& training) {
+  if (training.kind == TokenizerKind::kWords) {
+    return std::make_unique<WordPieceTokenizer>(
+        train_words(texts, training.vocabulary, training.lowercase));
+  }
+  return std::make_unique<BpeTokenizer>(train_bpe(texts, {.vocabulary = training.vocabulary,
+                                                          .lowercase = training.lowercase,
+                                                          .add_prefix_space = true}));
+}
+
 EncodedRow encode_row(const Tokenizer& tokenizer, const Row& row, int32_t max_tokens) {
   std::vector<int32_t> text = tokenizer.encode(row.text);
   std::vector<int32_t> pair;

@@ -61,6 +61,18 @@ class Tokenizer {
 // Throws InputError when the folder has neither or a file is wrong.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 
+enum class TokenizerKind {
+  kBpe,    // byte-level BPE (see BpeTokenizer): nothing is unknown
+  kWords,  // whole words (see train_words): a rarer word is [UNK]
+};
+struct TokenizerTraining {
+  TokenizerKind kind = TokenizerKind::kBpe;
+  int32_t vocabulary = 8000;  // at most as many tokens
+  bool lowercase = true;
+};
+std::unique_ptr<Tokenizer> train_tokenizer(const std::vector<std::string>& texts,
+                                           const TokenizerTraining& training);
+
 // A row as the model reads it: `start text end` with types 0, or `start text end pair end` with
 // types 0 up to the first end and 1 after it. Special tokens the vocabulary lacks are left out.
 struct EncodedRow {

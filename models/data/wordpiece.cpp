@@ -2,6 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <utility>
+
 #include "models/common/error.h"
 #include "models/data/text_file.h"
 #include "models/data/tokenizer_files.h"
@@ -196,6 +201,23 @@ void WordPieceTokenizer::save(const std::filesystem::path& folder) const {
   config["tokenizer_class"] = "BertTokenizer";
   config["do_lower_case"] = lowercase_;
   write_file(folder / "tokenizer_config.json", config.dump(2) + '\n');
+}
+
+WordPieceTokenizer train_words(const std::vector<std::string>& texts, int32_t vocabulary,
+                               bool lowercase) {
+  std::vector<std::string> tokens = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+  const WordPieceTokenizer splitter(tokens, lowercase);
+  std::map<std::string, int64_t> counts;
+  for (const std::string& text : texts) {
+    for (const std::string& word : splitter.words(text)) ++counts[word];
+  }
+  std::vector<std::pair<std::string, int64_t>> words(counts.begin(), counts.end());
+  std::ranges::stable_sort(words, std::greater{}, [](const auto& word) { return word.second; });
+  for (const auto& [word, count] : words) {
+    if (std::ssize(tokens) >= vocabulary) break;
+    tokens.push_back(word);
+  }
+  return WordPieceTokenizer(tokens, lowercase);
 }
 
 Digest WordPieceTokenizer::digest() const {

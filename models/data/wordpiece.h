@@ -51,4 +51,10 @@ class WordPieceTokenizer : public Tokenizer {
   Pattern word_;
 };
 
+// A tokeniser of whole words: [PAD], [UNK], [CLS], [SEP], [MASK], then the most frequent words of
+// the texts, of equally frequent ones the first in byte order. At most `vocabulary` tokens, at
+// least the special ones. No piece continues a word: any other word is [UNK].
+WordPieceTokenizer train_words(const std::vector<std::string>& texts, int32_t vocabulary,
+                               bool lowercase);
+
 }  // namespace fedclock::data

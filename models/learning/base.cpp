@@ -7,7 +7,6 @@
 #include <sstream>
 
 #include "models/common/error.h"
-#include "models/data/bpe.h"
 #include "models/nn/hugging_face.h"
 #include "models/nn/safetensors.h"
 #include "models/nn/torch.h"
@@ -19,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Version of the pretraining procedure: a change of it must not find old bases.
-constexpr int kProcedure = 1;
+constexpr int kProcedure = 2;
 
 void add_architecture(DigestBuilder& digest, const nn::Architecture& a) {
   digest.add(static_cast<int>(a.kind)).add(static_cast<int>(a.positions));
@@ -48,7 +47,8 @@ Digest spec_digest(const PretrainedBaseSpec& spec, const std::vector<std::string
   const PretrainSettings& s = spec.settings;
   digest.add(s.steps).add(s.batch_rows).add(s.sequence_tokens).add(s.learning_rate);
   digest.add(s.weight_decay).add(s.mask_fraction).add(s.cooccurrence_embeddings).add(s.seed);
-  digest.add(static_cast<int64_t>(spec.tokenizer_vocabulary)).add(spec.lowercase);
+  digest.add(static_cast<int>(spec.tokenizer.kind)).add(spec.tokenizer.vocabulary);
+  digest.add(spec.tokenizer.lowercase);
   digest.add(spec.numerics);
   for (const std::string& text : texts) digest.add(text);
   return digest.finish();
@@ -125,16 +125,13 @@ Base pretrained_base(const PretrainedBaseSpec& spec, const std::vector<std::stri
                                error.what()));
     }
   }
-  if (spec.tokenizer_vocabulary > spec.architecture.vocabulary) {
+  if (spec.tokenizer.vocabulary > spec.architecture.vocabulary) {
     throw InputError(
         fmt::format("model.pretrain.tokenizer.vocabulary {} is more than the model's {}",
-                    spec.tokenizer_vocabulary, spec.architecture.vocabulary));
+                    spec.tokenizer.vocabulary, spec.architecture.vocabulary));
   }
   tell(report, "training the tokeniser");
-  auto tokenizer = std::make_shared<data::BpeTokenizer>(
-      data::train_bpe(texts, {.vocabulary = spec.tokenizer_vocabulary,
-                              .lowercase = spec.lowercase,
-                              .add_prefix_space = true}));
+  std::shared_ptr<const data::Tokenizer> tokenizer = data::train_tokenizer(texts, spec.tokenizer);
   tell(report, fmt::format("pretraining the base, once: {} steps", spec.settings.steps));
   nn::TensorMap weights =
       pretrain(spec.architecture, *tokenizer, texts, spec.settings, workers, report.step);

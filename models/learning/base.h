@@ -30,8 +30,7 @@ Base load_base_folder(const std::filesystem::path& folder);
 struct PretrainedBaseSpec {
   nn::Architecture architecture;
   PretrainSettings settings;
-  int32_t tokenizer_vocabulary = 0;  // at most the architecture's vocabulary
-  bool lowercase = true;
+  data::TokenizerTraining tokenizer;  // its vocabulary at most the architecture's
   std::string numerics;  // kernels and libraries: another text is another base
 };
 

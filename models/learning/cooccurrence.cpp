@@ -1,6 +1,8 @@
 #include <Eigen/Dense>
 #include <Eigen/Sparse>
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "models/common/error.h"
 #include "models/common/random.h"
@@ -16,34 +18,63 @@ constexpr int64_t kOversampling = 16;
 constexpr int kPowerIterations = 4;
 constexpr double kRootMeanSquare = 0.05;
 
-// max(0, ln(n_ij n / (n_i n_j))) over pairs within the window.
+// Positions of each token in the stream: those of token i are places[first[i]] to
+// places[first[i + 1] - 1].
+struct Positions {
+  std::vector<int64_t> first;   // [vocabulary + 1]
+  std::vector<int64_t> places;  // [tokens]
+};
+
+Positions positions(const std::vector<int32_t>& stream, int64_t vocabulary) {
+  Positions result{std::vector<int64_t>(vocabulary + 1, 0), std::vector<int64_t>(stream.size())};
+  for (const int32_t token : stream) ++result.first[token + 1];
+  std::partial_sum(result.first.begin(), result.first.end(), result.first.begin());
+  std::vector<int64_t> next = result.first;
+  for (size_t i = 0; i < stream.size(); ++i) {
+    result.places[next[stream[i]]++] = static_cast<int64_t>(i);
+  }
+  return result;
+}
+
+// max(0, ln(n_ij n / (n_i n_j))) over pairs within the window. A row at a time: the memory is that
+// of the pairs that occur, not of all.
 Eigen::SparseMatrix<float, Eigen::RowMajor> positive_mutual_information(
     const std::vector<int32_t>& stream, int64_t vocabulary) {
-  std::vector<float> counts(static_cast<size_t>(vocabulary * vocabulary), 0.0F);
+  const Positions where = positions(stream, vocabulary);
   const auto length = static_cast<int64_t>(stream.size());
-  for (int64_t i = 0; i < length; ++i) {
-    for (int64_t j = i + 1; j <= std::min(i + kWindow, length - 1); ++j) {
-      counts[stream[i] * vocabulary + stream[j]] += 1;
-      counts[stream[j] * vocabulary + stream[i]] += 1;
+  std::vector<int64_t> totals(vocabulary, 0);
+  const auto neighbours = [&](int64_t token, const auto& visit) {
+    for (int64_t n = where.first[token]; n < where.first[token + 1]; ++n) {
+      const int64_t place = where.places[n];
+      const int64_t last = std::min(place + kWindow, length - 1);
+      for (int64_t j = std::max<int64_t>(0, place - kWindow); j <= last; ++j) {
+        if (j != place) visit(stream[j]);
+      }
     }
-  }
-  std::vector<double> totals(vocabulary, 0.0);
-  double total = 0;
+  };
+  int64_t total = 0;
   for (int64_t i = 0; i < vocabulary; ++i) {
-    for (int64_t j = 0; j < vocabulary; ++j) totals[i] += counts[i * vocabulary + j];
+    neighbours(i, [&](int32_t) { ++totals[i]; });
     total += totals[i];
   }
-  std::vector<Eigen::Triplet<float>> entries;
+  Eigen::SparseMatrix<float, Eigen::RowMajor> matrix(vocabulary, vocabulary);
+  std::vector<int64_t> counts(vocabulary, 0);
   for (int64_t i = 0; i < vocabulary; ++i) {
-    for (int64_t j = 0; j < vocabulary; ++j) {
-      const double count = counts[i * vocabulary + j];
-      if (count == 0) continue;
-      const double information = std::log(count * total / (totals[i] * totals[j]));
-      if (information > 0) entries.emplace_back(i, j, static_cast<float>(information));
+    std::vector<int32_t> found;
+    neighbours(i, [&](int32_t j) {
+      if (counts[j]++ == 0) found.push_back(j);
+    });
+    std::ranges::sort(found);
+    matrix.startVec(i);
+    for (const int32_t j : found) {
+      const double expected = static_cast<double>(totals[i]) * static_cast<double>(totals[j]);
+      const double information =
+          std::log(static_cast<double>(counts[j]) * static_cast<double>(total) / expected);
+      if (information > 0) matrix.insertBack(i, j) = static_cast<float>(information);
+      counts[j] = 0;
     }
   }
-  Eigen::SparseMatrix<float, Eigen::RowMajor> matrix(vocabulary, vocabulary);
-  matrix.setFromTriplets(entries.begin(), entries.end());
+  matrix.finalize();
   return matrix;
 }
 

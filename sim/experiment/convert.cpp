@@ -54,6 +54,14 @@ nn::Architecture architecture(const v1::Pretraining& pretraining) {
                                   vocabulary);
 }
 
+data::TokenizerTraining tokenizer_training(const v1::Tokenizer& tokenizer) {
+  data::TokenizerTraining training;
+  if (tokenizer.kind() == v1::Tokenizer::WORDS) training.kind = data::TokenizerKind::kWords;
+  training.vocabulary = tokenizer.vocabulary();
+  training.lowercase = tokenizer.lowercase();
+  return training;
+}
+
 learning::PretrainSettings pretrain_settings(const v1::Pretraining& pretraining) {
   learning::PretrainSettings settings;
   settings.steps = pretraining.steps();

@@ -20,6 +20,7 @@ nn::AdapterSpec adapter_spec(const v1::Scenario& scenario);
 
 // The base that fedclock pretrains; its vocabulary is the one given, else the tokeniser's.
 nn::Architecture architecture(const v1::Pretraining& pretraining);
+data::TokenizerTraining tokenizer_training(const v1::Tokenizer& tokenizer);
 learning::PretrainSettings pretrain_settings(const v1::Pretraining& pretraining);
 
 data::SyntheticSpec synthetic_spec(const v1::SyntheticTask& task);

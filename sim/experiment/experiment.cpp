@@ -281,8 +281,7 @@ learning::Base Experiment::base(const learning::BaseReport& report) const {
   learning::PretrainedBaseSpec spec;
   spec.architecture = architecture_;
   spec.settings = pretrain_settings(model.pretrain());
-  spec.tokenizer_vocabulary = model.pretrain().tokenizer().vocabulary();
-  spec.lowercase = model.pretrain().tokenizer().lowercase();
+  spec.tokenizer = tokenizer_training(model.pretrain().tokenizer());
   spec.numerics = options_.numerics;
   return learning::pretrained_base(spec, corpus(), options_.cache_folder, options_.workers, report);
 }

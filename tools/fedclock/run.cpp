@@ -147,7 +147,7 @@ void add_run(CLI::App& program, char** argv) {
   CLI::App* command = program.add_subcommand("run", "Run a scenario and write its results");
   add_scenario_options(*command, options->scenario);
   command->add_option(
-      "--out", options->out,
+      "-o,--out", options->out,
       "Folder for the results [default: results/NAME, by the scenario's name]; refused "
       "where it holds the result of another run");
   command->add_flag("--overwrite", options->overwrite,

@@ -43,6 +43,23 @@ TEST_CASE("WordPiece ids worked out by hand") {
   CHECK(cased().encode("café") == Ids{1});
 }
 
+TEST_CASE("a vocabulary of whole words") {
+  const std::vector<std::string> texts = {"The cat, the dog", "a cat!", "A dog? the"};
+  // the 3, a 2, cat 2, dog 2, and "!", ",", "?" once each.
+  const WordPieceTokenizer tokenizer = train_words(texts, 10, true);
+  CHECK(tokenizer.size() == 10);
+  CHECK(tokenizer.encode("the a cat dog !") == Ids{5, 6, 7, 8, 9});
+  CHECK(tokenizer.encode("THE cats ?") == Ids{5, 1, 1});
+  CHECK(tokenizer.mask() == 4);
+  CHECK(train_words(texts, 100, true).size() == 12);
+  // "the" and "The" are two words now: both twice or once, in byte order among equals.
+  CHECK(train_words(texts, 100, false).encode("cat dog the The") == Ids{5, 6, 7, 12});
+
+  const TemporaryFolder folder("words");
+  tokenizer.save(folder.path());
+  CHECK(load_tokenizer(folder.path())->digest() == tokenizer.digest());
+}
+
 TEST_CASE("WordPiece's words") {
   CHECK(uncased().words("Hello, WORLD[MASK]\t3.5$") ==
         Names{"hello", ",", "world", "[", "mask", "]", "3", ".", "5", "$"});

@@ -23,7 +23,7 @@ PretrainedBaseSpec spec_of(nn::Kind kind) {
   spec.settings.steps = 2;
   spec.settings.batch_rows = 4;
   spec.settings.sequence_tokens = 12;
-  spec.tokenizer_vocabulary = 290;
+  spec.tokenizer.vocabulary = 290;
   spec.numerics = "test";
   return spec;
 }
@@ -87,13 +87,14 @@ TEST_CASE("pretrained base: another specification is another base") {
   const nn::Folder cache;
   const PretrainedBaseSpec plain = spec_of(nn::Kind::kEncoder);
   const Call first = call(plain, cache.path());
-  std::vector<PretrainedBaseSpec> others(6, plain);
+  std::vector<PretrainedBaseSpec> others(7, plain);
   others[0].settings.seed = 2;
   others[1].settings.learning_rate = 0.002;
   others[2].settings.cooccurrence_embeddings = true;
   others[3].architecture.ffn_width = 20;
   others[4].numerics = "other kernels";
-  others[5].tokenizer_vocabulary = 280;
+  others[5].tokenizer.vocabulary = 280;
+  others[6].tokenizer.kind = data::TokenizerKind::kWords;
   for (size_t i = 0; i < others.size(); ++i) {
     INFO("specification " << i);
     CHECK(call(others[i], cache.path()).steps == 2);
