@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "models/common/digest.h"
+
 namespace fedclock::data {
 
 struct Row {
@@ -18,5 +20,8 @@ struct Dataset {
   std::vector<Row> rows;             // in file order
   std::vector<std::string> classes;  // names, in label order
 };
+
+// Name of the content: texts, labels, domains and class names, in order.
+Digest content_digest(const Dataset& set);
 
 }  // namespace fedclock::data

@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
+#include <optional>
 #include <sstream>
+#include <thread>
 
+#include "models/common/claims.h"
 #include "models/common/error.h"
 #include "models/nn/hugging_face.h"
 #include "models/nn/safetensors.h"
@@ -40,7 +44,9 @@ Digest content_digest(const nn::Architecture& architecture, const nn::TensorMap&
   return digest.add(nn::safetensors_image(weights)).add(tokenizer.digest()).finish();
 }
 
-Digest spec_digest(const PretrainedBaseSpec& spec, const std::vector<std::string>& texts) {
+}  // namespace
+
+Digest pretrained_base_name(const PretrainedBaseSpec& spec, const std::vector<std::string>& texts) {
   DigestBuilder digest;
   digest.add("pretrained base").add(kProcedure);
   add_architecture(digest, spec.architecture);
@@ -53,6 +59,8 @@ Digest spec_digest(const PretrainedBaseSpec& spec, const std::vector<std::string
   for (const std::string& text : texts) digest.add(text);
   return digest.finish();
 }
+
+namespace {
 
 Base assemble(const nn::Architecture& architecture, nn::TensorMap weights,
               std::shared_ptr<const data::Tokenizer> tokenizer, std::string origin) {
@@ -95,6 +103,86 @@ void keep(const fs::path& folder, const Base& base) {
   fs::rename(unfinished, folder);
 }
 
+// The base in the cache, if it is there and whole.
+std::optional<Base> cached_base(const fs::path& folder, const BaseReport& report) {
+  if (!fs::exists(folder)) return std::nullopt;
+  const std::string name = folder.filename().string();
+  try {
+    Base base = load_base_folder(folder);
+    base.origin = "pretrained " + name;
+    if (base.digest.hex() == recorded_digest(folder)) return base;
+    tell(report, "the cached base " + name + " is damaged: pretraining it again");
+  } catch (const InputError& error) {
+    tell(report, fmt::format("the cached base {} is damaged ({}): pretraining it again", name,
+                             error.what()));
+  }
+  return std::nullopt;
+}
+
+Claims::Claim wait_for_turn(const fs::path& folder, const Digest& name, const BaseReport& report) {
+  std::error_code ignored;  // where nothing can be kept, nobody is waited for
+  fs::create_directories(folder, ignored);
+  Claims claims(folder.parent_path() / "base-claims");
+  std::optional<Claims::Claim> claim = claims.try_claim(name);
+  if (!claim) tell(report, "another process is pretraining the same base: waiting for it");
+  while (!claim) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    claim = claims.try_claim(name);
+  }
+  return *std::move(claim);
+}
+
+fs::path checkpoint_file(const fs::path& folder) {
+  return folder.string() + ".unfinished.safetensors";
+}
+
+at::Tensor checksum(const nn::TensorMap& tensors) {
+  const Digest digest = DigestBuilder().add(nn::safetensors_image(tensors)).finish();
+  return at::tensor({static_cast<int64_t>(digest.high), static_cast<int64_t>(digest.low)},
+                    at::kLong);
+}
+
+// A checkpoint that is damaged is as good as none; one that cannot be written costs time only.
+PretrainCheckpoints checkpoints_beside(const fs::path& folder, const BaseReport& report) {
+  const fs::path file = checkpoint_file(folder);
+  PretrainCheckpoints checkpoints;
+  checkpoints.load = [file, report]() -> std::optional<nn::TensorMap> {
+    if (!fs::exists(file)) return std::nullopt;
+    try {
+      nn::TensorMap tensors = nn::read_safetensors(file);
+      const at::Tensor expected = tensors.at("checksum");
+      tensors.erase("checksum");
+      if (!at::equal(expected, checksum(tensors))) return std::nullopt;
+      tell(report, fmt::format("going on from step {}", tensors.at("step").item<int64_t>()));
+      return tensors;
+    } catch (const std::exception&) {
+      return std::nullopt;
+    }
+  };
+  checkpoints.save = [file](const nn::TensorMap& tensors) {
+    nn::TensorMap all = tensors;
+    all["checksum"] = checksum(tensors);
+    try {
+      nn::write_safetensors(file, all);
+    } catch (const InputError&) {
+    }
+  };
+  return checkpoints;
+}
+
+// `folder`: where it will be kept, if at all.
+Base train_base(const PretrainedBaseSpec& spec, const std::vector<std::string>& texts,
+                const fs::path& folder, int workers, const BaseReport& report) {
+  tell(report, "training the tokeniser");
+  std::shared_ptr<const data::Tokenizer> tokenizer = data::train_tokenizer(texts, spec.tokenizer);
+  tell(report, fmt::format("pretraining the base, once: {} steps", spec.settings.steps));
+  nn::TensorMap weights =
+      pretrain(spec.architecture, *tokenizer, texts, spec.settings, workers, report.step,
+               folder.empty() ? PretrainCheckpoints{} : checkpoints_beside(folder, report));
+  return assemble(spec.architecture, std::move(weights), tokenizer,
+                  "pretrained " + pretrained_base_name(spec, texts).hex());
+}
+
 }  // namespace
 
 Base load_base_folder(const fs::path& folder) {
@@ -112,40 +200,28 @@ Base load_base_folder(const fs::path& folder) {
 
 Base pretrained_base(const PretrainedBaseSpec& spec, const std::vector<std::string>& texts,
                      const fs::path& cache, int workers, const BaseReport& report) {
-  const std::string name = spec_digest(spec, texts).hex();
-  const fs::path folder = cache / "bases" / name;
-  if (!cache.empty() && fs::exists(folder)) {
-    try {
-      Base base = load_base_folder(folder);
-      base.origin = "pretrained " + name;
-      if (base.digest.hex() == recorded_digest(folder)) return base;
-      tell(report, "the cached base " + name + " is damaged: pretraining it again");
-    } catch (const InputError& error) {
-      tell(report, fmt::format("the cached base {} is damaged ({}): pretraining it again", name,
-                               error.what()));
-    }
-  }
   if (spec.tokenizer.vocabulary > spec.architecture.vocabulary) {
     throw InputError(
         fmt::format("model.pretrain.tokenizer.vocabulary {} is more than the model's {}",
                     spec.tokenizer.vocabulary, spec.architecture.vocabulary));
   }
-  tell(report, "training the tokeniser");
-  std::shared_ptr<const data::Tokenizer> tokenizer = data::train_tokenizer(texts, spec.tokenizer);
-  tell(report, fmt::format("pretraining the base, once: {} steps", spec.settings.steps));
-  nn::TensorMap weights =
-      pretrain(spec.architecture, *tokenizer, texts, spec.settings, workers, report.step);
-  Base base = assemble(spec.architecture, std::move(weights), tokenizer, "pretrained " + name);
-  if (!cache.empty()) {
-    try {
-      keep(folder, base);
-    } catch (const std::exception& error) {
-      // Not kept is not lost: this run goes on with it.
-      std::error_code ignored;
-      fs::remove_all(unfinished_folder(folder), ignored);
-      tell(report, fmt::format("the base cannot be kept: {}", error.what()));
-    }
+  const Digest name = pretrained_base_name(spec, texts);
+  if (cache.empty()) return train_base(spec, texts, {}, workers, report);
+  const fs::path folder = cache / "bases" / name.hex();
+  if (std::optional<Base> base = cached_base(folder, report)) return *std::move(base);
+  const Claims::Claim claim = wait_for_turn(cache / "bases", name, report);
+  if (std::optional<Base> base = cached_base(folder, report)) return *std::move(base);
+  Base base = train_base(spec, texts, folder, workers, report);
+  try {
+    keep(folder, base);
+  } catch (const std::exception& error) {
+    // Not kept is not lost: this run goes on with it.
+    std::error_code ignored;
+    fs::remove_all(unfinished_folder(folder), ignored);
+    tell(report, fmt::format("the base cannot be kept: {}", error.what()));
   }
+  std::error_code ignored;
+  fs::remove(checkpoint_file(folder), ignored);
   return base;
 }
 

@@ -31,7 +31,7 @@ struct PretrainedBaseSpec {
   nn::Architecture architecture;
   PretrainSettings settings;
   data::TokenizerTraining tokenizer;  // its vocabulary at most the architecture's
-  std::string numerics;  // kernels and libraries: another text is another base
+  std::string numerics;               // kernels and libraries: another text is another base
 };
 
 // Tells what is going on: "training the tokeniser", or steps of pretraining.
@@ -40,8 +40,12 @@ struct BaseReport {
   std::function<void(const PretrainProgress&)> step;
 };
 
+// Name of the base: the digest of everything that it depends on.
+Digest pretrained_base_name(const PretrainedBaseSpec& spec, const std::vector<std::string>& texts);
+
 // From the cache where it is there and whole, else trained and put there. A damaged entry is
-// trained again. An empty cache folder: nothing is kept.
+// trained again; one whose training was stopped goes on; where another process is training it, this
+// one waits. An empty cache folder: nothing is kept.
 Base pretrained_base(const PretrainedBaseSpec& spec, const std::vector<std::string>& texts,
                      const std::filesystem::path& cache, int workers, const BaseReport& report);
 

@@ -1,10 +1,12 @@
-// The learner: train, merge and evaluate as jobs whose results are promised at once and computed
-// while the simulated clock runs ahead. Free of torch, so that sim/ can use it.
+// The learner: train, merge and evaluate as pure functions whose results are named at once and
+// computed, unless they are known, while the simulated clock runs ahead. Free of torch, so that
+// sim/ can use it.
 //
 // A Value names a result that may not be known yet. Jobs that depend on it wait for it by
-// themselves; only metrics() and training_loss() make the caller wait.
+// themselves; only metrics(), training_loss(), content_digest() and save() make the caller wait.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -17,7 +19,8 @@
 namespace fedclock::learning {
 
 struct Node;
-// A handle on an adapter state, an update or a metric. Empty where learning is skipped.
+// A handle on an adapter state, an update or a metric, with its tensors where it has any. Empty
+// where learning is skipped; must not outlive the learner.
 using Value = std::shared_ptr<Node>;
 // Row numbers, shared between the jobs of a client.
 using Rows = std::shared_ptr<const std::vector<int32_t>>;
@@ -36,6 +39,22 @@ struct Metrics {
   double accuracy = 0;  // share of rows, 0 to 1
   double loss = 0;      // mean over rows, nats
   int64_t rows = 0;
+};
+
+enum class JobKind { kInitial, kTraining, kAggregation, kEvaluation, kDigest };
+inline constexpr int kJobKinds = 5;
+
+// What became of the jobs that were asked for.
+struct JobCount {
+  int64_t known = 0;     // their result was in the store
+  int64_t shared = 0;    // the same as another of this run, or computed by another process meanwhile
+  int64_t computed = 0;  // here and now
+};
+struct JobCounts {
+  std::array<JobCount, kJobKinds> by_kind;
+  JobCount& of(JobKind kind) { return by_kind[static_cast<size_t>(kind)]; }
+  const JobCount& of(JobKind kind) const { return by_kind[static_cast<size_t>(kind)]; }
+  JobCount total() const;
 };
 
 enum class RowSource { kTrain, kTest };
@@ -62,10 +81,7 @@ class Learner {
   // Writes a state as a PEFT adapter folder.
   virtual void save(const Value& state, const std::filesystem::path& folder) = 0;
 
-  struct Progress {
-    int64_t finished = 0, submitted = 0;
-  };
-  virtual Progress progress() const = 0;
+  virtual JobCounts counts() const = 0;
 };
 
 // Learning skipped: every value is empty.

@@ -49,6 +49,22 @@ void Optimizer::step(nn::TensorMap& parameters, nn::TensorMap& gradients, double
   }
 }
 
+nn::TensorMap Optimizer::state() const {
+  nn::TensorMap state;
+  state["steps"] = at::tensor(steps_, at::kLong);
+  for (const auto& [name, tensor] : first_) state["first." + name] = tensor;
+  for (const auto& [name, tensor] : second_) state["second." + name] = tensor;
+  return state;
+}
+
+void Optimizer::restore(const nn::TensorMap& state) {
+  steps_ = state.at("steps").item<int64_t>();
+  for (const auto& [name, tensor] : state) {
+    if (name.starts_with("first.")) first_[name.substr(6)] = tensor;
+    if (name.starts_with("second.")) second_[name.substr(7)] = tensor;
+  }
+}
+
 void Optimizer::sgd(const std::string& name, float* w, const float* g, int64_t size, double rate,
                     double decay) {
   const auto keep = static_cast<float>(1.0 - rate * decay);

@@ -27,6 +27,10 @@ class Optimizer {
   // float32. Scales the gradients in place when clipping.
   void step(nn::TensorMap& parameters, nn::TensorMap& gradients, double learning_rate);
 
+  // Steps and moments, to go on from in another process.
+  nn::TensorMap state() const;
+  void restore(const nn::TensorMap& state);
+
  private:
   void sgd(const std::string& name, float* w, const float* g, int64_t size, double rate,
            double decay);

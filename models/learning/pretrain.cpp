@@ -159,64 +159,139 @@ nn::TensorMap mean_gradients(const nn::TensorMap& weights,
   return mean;
 }
 
+// Steps done, weights and the optimiser's state, under names of their own.
+nn::TensorMap checkpoint(int64_t step, const nn::TensorMap& weights, const Optimizer& optimizer) {
+  nn::TensorMap all;
+  all["step"] = at::tensor(step, at::kLong);
+  for (const auto& [name, tensor] : weights) all["weights." + name] = tensor.detach();
+  for (const auto& [name, tensor] : optimizer.state()) all["optimizer." + name] = tensor;
+  return all;
+}
+
+// The tensors whose names begin with the prefix, without it.
+nn::TensorMap part(const nn::TensorMap& all, const std::string& prefix) {
+  nn::TensorMap found;
+  for (const auto& [name, tensor] : all) {
+    if (name.starts_with(prefix)) found[name.substr(prefix.size())] = tensor;
+  }
+  return found;
+}
+
+// A training under way.
+class Pretraining {
+ public:
+  Pretraining(const nn::Architecture& architecture, const data::Tokenizer& tokenizer,
+              const std::vector<int32_t>& stream, const PretrainSettings& settings, int workers)
+      : architecture_(architecture),
+        settings_(settings),
+        shards_(architecture, tokenizer, stream, settings),
+        optimizer_(optimizer_settings(settings)),
+        pool_(workers) {}
+
+  void start(const std::vector<int32_t>& stream) {
+    pool_.run({[&] {
+      weights_ = nn::random_weights(architecture_, settings_.seed);
+      if (settings_.cooccurrence_embeddings) {
+        weights_["embeddings.token"] = cooccurrence_embeddings(stream, architecture_.vocabulary,
+                                                               architecture_.width, settings_.seed);
+      }
+      weights_[kOutputBias] = at::zeros({architecture_.vocabulary}, at::kFloat);
+      require_gradients();
+    }});
+  }
+
+  void restore(const nn::TensorMap& from) {
+    step_ = from.at("step").item<int64_t>();
+    weights_ = part(from, "weights.");
+    optimizer_.restore(part(from, "optimizer."));
+    require_gradients();
+  }
+
+  // Returns the mean loss of a prediction.
+  double step() {
+    std::vector<ShardGradients> parts(kShards);
+    std::vector<Pool::Work> works;
+    for (int64_t s = 0; s < kShards; ++s) {
+      works.push_back(
+          [&, s] { parts[s] = shard_gradients(architecture_, weights_, shards_.make(step_, s)); });
+    }
+    pool_.run(works);
+    double loss = 0;
+    int64_t predictions = 0;
+    for (const ShardGradients& part : parts) {
+      loss += part.loss_sum;
+      predictions += part.predictions;
+    }
+    pool_.run({[&] {
+      nn::TensorMap gradients = mean_gradients(weights_, parts, predictions);
+      optimizer_.step(weights_, gradients,
+                      settings_.learning_rate * rate_factor(step_, settings_.steps));
+    }});
+    ++step_;
+    return loss / static_cast<double>(std::max<int64_t>(1, predictions));
+  }
+
+  int64_t steps_done() const { return step_; }
+  nn::TensorMap checkpoint() const { return learning::checkpoint(step_, weights_, optimizer_); }
+
+  nn::TensorMap weights() const {
+    nn::TensorMap result;
+    for (const auto& [name, tensor] : weights_) result[name] = tensor.detach();
+    result.erase(kOutputBias);
+    return result;
+  }
+
+ private:
+  static OptimizerSettings optimizer_settings(const PretrainSettings& settings) {
+    OptimizerSettings result{
+        .kind = OptimizerKind::kAdamW, .weight_decay = settings.weight_decay, .clip_norm = 1.0};
+    if (settings.cooccurrence_embeddings) {
+      result.rate_factors["embeddings.token"] = kKnownEmbeddingRate;
+    }
+    return result;
+  }
+
+  void require_gradients() {
+    for (auto& [name, tensor] : weights_) tensor.set_requires_grad(true);
+  }
+
+  nn::Architecture architecture_;
+  PretrainSettings settings_;
+  Shards shards_;
+  nn::TensorMap weights_;
+  Optimizer optimizer_;
+  int64_t step_ = 0;
+  Pool pool_;
+};
+
 }  // namespace
 
 nn::TensorMap pretrain(const nn::Architecture& architecture, const data::Tokenizer& tokenizer,
                        const std::vector<std::string>& texts, const PretrainSettings& settings,
-                       int workers, const std::function<void(const PretrainProgress&)>& report) {
+                       int workers, const std::function<void(const PretrainProgress&)>& report,
+                       const PretrainCheckpoints& checkpoints) {
   const std::vector<int32_t> stream = token_stream(tokenizer, texts);
   if (static_cast<int64_t>(stream.size()) < settings.sequence_tokens) {
     throw InputError(fmt::format(
         "the pretraining corpus has {} tokens, less than one sequence of {}: give more text",
         stream.size(), settings.sequence_tokens));
   }
-  Pool pool(workers);
-  nn::TensorMap weights;
-  const auto prepare = [&] {
-    weights = nn::random_weights(architecture, settings.seed);
-    if (settings.cooccurrence_embeddings) {
-      weights["embeddings.token"] = cooccurrence_embeddings(stream, architecture.vocabulary,
-                                                            architecture.width, settings.seed);
-    }
-    weights[kOutputBias] = at::zeros({architecture.vocabulary}, at::kFloat);
-    for (auto& [name, tensor] : weights) tensor.set_requires_grad(true);
-  };
-  pool.wait(pool.submit("preparing the base", {}, prepare));
-  OptimizerSettings optimizer_settings{
-      .kind = OptimizerKind::kAdamW, .weight_decay = settings.weight_decay, .clip_norm = 1.0};
-  if (settings.cooccurrence_embeddings) {
-    optimizer_settings.rate_factors["embeddings.token"] = kKnownEmbeddingRate;
+  Pretraining training(architecture, tokenizer, stream, settings, workers);
+  const std::optional<nn::TensorMap> done = checkpoints.load ? checkpoints.load() : std::nullopt;
+  if (done) {
+    training.restore(*done);
+  } else {
+    training.start(stream);
   }
-  Optimizer optimizer(optimizer_settings);
-  const Shards shards(architecture, tokenizer, stream, settings);
-  for (int64_t step = 0; step < settings.steps; ++step) {
-    std::vector<ShardGradients> parts(kShards);
-    std::vector<Pool::JobPtr> jobs;
-    for (int64_t s = 0; s < kShards; ++s) {
-      jobs.push_back(pool.submit(fmt::format("pretraining step {}", step), {}, [&, s] {
-        parts[s] = shard_gradients(architecture, weights, shards.make(step, s));
-      }));
-    }
-    double loss = 0;
-    int64_t predictions = 0;
-    const auto update = [&] {
-      for (const ShardGradients& part : parts) {
-        loss += part.loss_sum;
-        predictions += part.predictions;
-      }
-      nn::TensorMap gradients = mean_gradients(weights, parts, predictions);
-      optimizer.step(weights, gradients,
-                     settings.learning_rate * rate_factor(step, settings.steps));
-    };
-    pool.wait(pool.submit("pretraining update", jobs, update));
-    if (report) {
-      report({step + 1, settings.steps,
-              loss / static_cast<double>(std::max<int64_t>(1, predictions))});
+  while (training.steps_done() < settings.steps) {
+    const double loss = training.step();
+    const int64_t step = training.steps_done();
+    if (report) report({step, settings.steps, loss});
+    if (checkpoints.save && step % checkpoints.every_steps == 0 && step < settings.steps) {
+      checkpoints.save(training.checkpoint());
     }
   }
-  weights.erase(kOutputBias);
-  for (auto& [name, tensor] : weights) tensor = tensor.detach();
-  return weights;
+  return training.weights();
 }
 
 }  // namespace fedclock::learning

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,11 +33,20 @@ struct PretrainProgress {
   double loss = 0;  // nats a predicted token, of this step
 };
 
+// Where training can go on after the process was stopped; may be empty.
+struct PretrainCheckpoints {
+  int64_t every_steps = 100;
+  std::function<std::optional<nn::TensorMap>()> load;  // what save() was last given
+  std::function<void(const nn::TensorMap&)> save;
+};
+
 // Trains all weights. `texts` are joined by the tokenizer's end token and cut into sequences.
-// `workers` changes the time, never the result. InputError where the text is too short.
+// `workers` and checkpoints change the time, never the result. InputError where the text is too
+// short.
 nn::TensorMap pretrain(const nn::Architecture& architecture, const data::Tokenizer& tokenizer,
                        const std::vector<std::string>& texts, const PretrainSettings& settings,
-                       int workers, const std::function<void(const PretrainProgress&)>& report);
+                       int workers, const std::function<void(const PretrainProgress&)>& report,
+                       const PretrainCheckpoints& checkpoints = {});
 
 // Word vectors from co-occurrence: positive pointwise mutual information of tokens within 5 of
 // each other, factorised by a truncated SVD (randomised subspace iteration), rows U S^(1/2) scaled

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -242,15 +243,7 @@ void serialize(const TensorMap& tensors, const Metadata& metadata, const Write& 
   }
 }
 
-}  // namespace
-
-TensorMap read_safetensors(const fs::path& path) {
-  std::error_code error;
-  std::ifstream in(path, std::ios::binary);
-  if (!fs::is_regular_file(path, error) || !in) {
-    throw InputError(fmt::format("{}: no such file, or it cannot be read", path.string()));
-  }
-  const uint64_t file_bytes = fs::file_size(path);
+TensorMap read_tensors(std::istream& in, uint64_t file_bytes, const fs::path& path) {
   unsigned char prefix[kLengthBytes] = {};
   if (file_bytes < kLengthBytes || !in.read(reinterpret_cast<char*>(prefix), kLengthBytes)) {
     fail(path, fmt::format("{} bytes are too few for a safetensors file", file_bytes));
@@ -278,6 +271,23 @@ TensorMap read_safetensors(const fs::path& path) {
     tensors.emplace(entry.name, stored.to(entry.dtype->kept));
   }
   return tensors;
+}
+
+}  // namespace
+
+TensorMap read_safetensors(const fs::path& path) {
+  std::error_code error;
+  std::ifstream in(path, std::ios::binary);
+  if (!fs::is_regular_file(path, error) || !in) {
+    throw InputError(fmt::format("{}: no such file, or it cannot be read", path.string()));
+  }
+  return read_tensors(in, fs::file_size(path), path);
+}
+
+TensorMap parse_safetensors(std::string image, const std::string& source) {
+  const uint64_t bytes = image.size();
+  std::istringstream in(std::move(image));
+  return read_tensors(in, bytes, source);
 }
 
 void write_safetensors(const fs::path& path, const TensorMap& tensors, const Metadata& metadata) {

@@ -23,6 +23,9 @@ using Metadata = std::map<std::string, std::string>;
 // is bounded by the size of the file.
 TensorMap read_safetensors(const std::filesystem::path& path);
 
+// The same from the bytes of such a file; `source` stands for its name in errors.
+TensorMap parse_safetensors(std::string image, const std::string& source);
+
 // Writes F32, I64, I32 or U8 tensors of any strides, sorted by name. The header is compact JSON as
 // shown above, with "__metadata__" first and only when `metadata` is not empty, padded to a
 // multiple of 8 bytes. The same input gives the same bytes; the file appears only when complete.

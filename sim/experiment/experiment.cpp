@@ -4,7 +4,7 @@
 
 #include "models/common/error.h"
 #include "models/cost/presets.h"
-#include "models/learning/pool_learner.h"
+#include "models/learning/graph_learner.h"
 #include "models/nn/hugging_face.h"
 #include "sim/experiment/convert.h"
 #include "sim/federation/schedule/schedule.h"
@@ -29,15 +29,10 @@ Digest scenario_digest(v1::Scenario scenario) {
 }
 
 Digest data_digest(const data::TrainAndTest& data) {
-  DigestBuilder digest;
-  for (const data::Dataset* set : {&data.train, &data.test}) {
-    digest.add(static_cast<uint64_t>(set->rows.size()));
-    for (const data::Row& row : set->rows) {
-      digest.add(row.text).add(row.pair).add(row.response).add(row.label).add(row.domain);
-    }
-    for (const std::string& name : set->classes) digest.add(name);
-  }
-  return digest.finish();
+  return DigestBuilder()
+      .add(data::content_digest(data.train))
+      .add(data::content_digest(data.test))
+      .finish();
 }
 
 }  // namespace
@@ -275,30 +270,44 @@ std::vector<std::string> Experiment::corpus() const {
                            from.max_bytes_per_file());
 }
 
-learning::Base Experiment::base(const learning::BaseReport& report) const {
-  const v1::Model& model = scenario().model();
-  if (!model.has_pretrain()) return learning::load_base_folder(model.folder());
-  learning::PretrainedBaseSpec spec;
-  spec.architecture = architecture_;
-  spec.settings = pretrain_settings(model.pretrain());
-  spec.tokenizer = tokenizer_training(model.pretrain().tokenizer());
-  spec.numerics = options_.numerics;
-  return learning::pretrained_base(spec, corpus(), options_.cache_folder, options_.workers, report);
-}
-
 std::unique_ptr<learning::Learner> Experiment::learner(const learning::BaseReport& report,
                                                        v1::Result& result) const {
   if (options_.timing_only) return learning::make_timing_only_learner();
   learning::LearnerSpec spec;
-  spec.base = base(report);
+  name_base(spec, report);
+  spec.architecture = architecture_;
   spec.adapter = adapter_spec(scenario());
   spec.train = data_.train;
   spec.test = data_.test;
   spec.max_tokens = scenario().task().max_tokens();
   spec.evaluation_rows = scenario().evaluation().batch_size();
+  spec.numerics = options_.numerics;
   spec.workers = options_.workers;
-  result.set_base_digest(spec.base.digest.hex());
-  return learning::make_pool_learner(spec);
+  spec.store = options_.store;
+  result.set_base_digest(spec.base_name.hex());
+  return learning::make_graph_learner(std::move(spec));
+}
+
+void Experiment::name_base(learning::LearnerSpec& spec, const learning::BaseReport& report) const {
+  const v1::Model& model = scenario().model();
+  if (!model.has_pretrain()) {
+    learning::Base base = learning::load_base_folder(model.folder());
+    spec.base_name = base.digest;
+    spec.base_origin = base.origin;
+    spec.base = [base = std::move(base)] { return base; };
+    return;
+  }
+  learning::PretrainedBaseSpec recipe;
+  recipe.architecture = architecture_;
+  recipe.settings = pretrain_settings(model.pretrain());
+  recipe.tokenizer = tokenizer_training(model.pretrain().tokenizer());
+  recipe.numerics = options_.numerics;
+  auto texts = std::make_shared<const std::vector<std::string>>(corpus());
+  spec.base_name = learning::pretrained_base_name(recipe, *texts);
+  spec.base_origin = "pretrained " + spec.base_name.hex();
+  spec.base = [recipe, texts, report, cache = options_.cache_folder, workers = options_.workers] {
+    return learning::pretrained_base(recipe, *texts, cache, workers, report);
+  };
 }
 
 v1::Result Experiment::description() const {
@@ -369,6 +378,7 @@ v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
     result.set_adapter_digest(learner->content_digest(final_state).hex());
     if (!out.empty()) learner->save(final_state, out / "final_adapter");
   }
+  job_counts_ = learner->counts();
   return result;
 }
 

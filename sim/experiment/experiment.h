@@ -10,7 +10,7 @@
 #include "models/data/partition.h"
 #include "models/data/readers.h"
 #include "models/learning/base.h"
-#include "models/learning/learner.h"
+#include "models/learning/graph_learner.h"
 #include "sim/federation/federation.h"
 #include "sim/results/result.pb.h"
 #include "sim/scenario/load.h"
@@ -21,6 +21,7 @@ struct Options {
   std::filesystem::path data_folder;          // before the scenario's own; may be empty
   std::filesystem::path default_data_folder;  // where the scenario names none; may be empty
   std::filesystem::path cache_folder;         // for pretrained bases; empty: nothing is kept
+  std::shared_ptr<learning::Store> store;     // of what was learnt; nullptr: nothing is kept
   int workers = 1;
   bool timing_only = false;          // skip the learning; the clock is the same to the last bit
   bool allow_out_of_memory = false;  // do not refuse a device whose memory is too small
@@ -49,6 +50,9 @@ class Experiment {
   const federation::Workload& workload() const { return *workload_; }
   const std::string& timed_name() const { return timed_name_; }
 
+  // What became of the learner's jobs in run(); not part of the result.
+  const learning::JobCounts& job_counts() const { return job_counts_; }
+
   // The result so far: all but the rounds.
   v1::Result description() const;
 
@@ -69,7 +73,8 @@ class Experiment {
                                   const std::string& field) const;
   std::vector<std::string> corpus() const;
   std::string model_name() const;
-  learning::Base base(const learning::BaseReport& report) const;
+  // The base's name and how to come by it.
+  void name_base(learning::LearnerSpec& spec, const learning::BaseReport& report) const;
   std::unique_ptr<learning::Learner> learner(const learning::BaseReport& report,
                                              v1::Result& result) const;
 
@@ -82,6 +87,7 @@ class Experiment {
   std::vector<federation::Client> clients_;
   std::unique_ptr<cost::Machine> server_;
   std::unique_ptr<federation::Workload> workload_;
+  learning::JobCounts job_counts_;
 };
 
 }  // namespace fedclock::experiment

@@ -8,13 +8,16 @@
 namespace fedclock::test {
 namespace {
 
+// The store would know the second run's results.
+const std::string kRun = "run " + tiny_scenario() + " --no-store";
+
 std::string adapter_bytes(const std::filesystem::path& folder) {
   return read_file(folder / "final_adapter" / "adapter_model.safetensors");
 }
 
 TEST_CASE("the same bytes with any number of workers and whatever the environment asks for") {
   const Workplace here;
-  const Ran first = here.run("run " + tiny_scenario() + " --workers 1 --out a");
+  const Ran first = here.run(kRun + " --workers 1 --out a");
   INFO(first.err);
   REQUIRE(first.code == 0);
   const std::string result = read_file(here / "a/result.pb");
@@ -31,8 +34,7 @@ TEST_CASE("the same bytes with any number of workers and whatever the environmen
   for (const auto& other : others) {
     CAPTURE(other.workers, other.environment);
     std::filesystem::remove_all(here / "b");
-    const Ran again = here.run("run " + tiny_scenario() + " --out b --workers " + other.workers,
-                               other.environment);
+    const Ran again = here.run(kRun + " --out b --workers " + other.workers, other.environment);
     REQUIRE(again.code == 0);
     CHECK(read_file(here / "b/result.pb") == result);
     CHECK(adapter_bytes(here / "b") == adapter);
@@ -43,9 +45,9 @@ TEST_CASE("the same bytes with any number of workers and whatever the environmen
 
 TEST_CASE("a base pretrained anew, by another number of workers, gives the same bytes") {
   const Workplace here;
-  REQUIRE(here.run("run " + tiny_scenario() + " --workers 1 --out a").code == 0);
+  REQUIRE(here.run(kRun + " --workers 1 --out a").code == 0);
   std::filesystem::remove_all(Workplace::cache());
-  const Ran again = here.run("run " + tiny_scenario() + " --workers 3 --out b");
+  const Ran again = here.run(kRun + " --workers 3 --out b");
   REQUIRE(again.code == 0);
   CHECK(again.err.find("pretraining the base") != std::string::npos);
   CHECK(read_file(here / "b/result.pb") == read_file(here / "a/result.pb"));
@@ -53,18 +55,18 @@ TEST_CASE("a base pretrained anew, by another number of workers, gives the same 
 
 TEST_CASE("another seed gives another result") {
   const Workplace here;
-  REQUIRE(here.run("run " + tiny_scenario() + " --out a").code == 0);
-  REQUIRE(here.run("run " + tiny_scenario() + " --set seed=4 --out b").code == 0);
+  REQUIRE(here.run(kRun + " --out a").code == 0);
+  REQUIRE(here.run(kRun + " --set seed=4 --out b").code == 0);
   CHECK(adapter_bytes(here / "a") != adapter_bytes(here / "b"));
 }
 
 TEST_CASE("a bandwidth changes the clock and not one bit of the learning") {
   const Workplace here;
   const std::string everyone = " --set federation.selection={all:{}}";
-  REQUIRE(here.run("run " + tiny_scenario() + everyone + " --out a").code == 0);
-  REQUIRE(here.run("run " + tiny_scenario() + everyone +
-                   " --set platform.devices[0].network.up_mbit_s=1 --out b")
-              .code == 0);
+  REQUIRE(here.run(kRun + everyone + " --out a").code == 0);
+  REQUIRE(
+      here.run(kRun + everyone + " --set platform.devices[0].network.up_mbit_s=1 --out b").code ==
+      0);
   const v1::Result a = results::read_result(here / "a");
   const v1::Result b = results::read_result(here / "b");
   REQUIRE(a.rounds_size() == b.rounds_size());
@@ -81,8 +83,8 @@ TEST_CASE("a bandwidth changes the clock and not one bit of the learning") {
 
 TEST_CASE("timing only gives the same clock to the last bit") {
   const Workplace here;
-  REQUIRE(here.run("run " + tiny_scenario() + " --out a").code == 0);
-  const Ran timed = here.run("run " + tiny_scenario() + " --timing-only --out b");
+  REQUIRE(here.run(kRun + " --out a").code == 0);
+  const Ran timed = here.run(kRun + " --timing-only --out b");
   INFO(timed.err);
   REQUIRE(timed.code == 0);
   const v1::Result a = results::read_result(here / "a");
@@ -101,8 +103,7 @@ TEST_CASE("timing only gives the same clock to the last bit") {
   }
   CHECK_FALSE(b.learned());
   // A stop at an accuracy needs the numbers.
-  const Ran refused =
-      here.run("run " + tiny_scenario() + " --timing-only --set stop.accuracy=0.9 --out c");
+  const Ran refused = here.run(kRun + " --timing-only --set stop.accuracy=0.9 --out c");
   CHECK(refused.code == 2);
   CHECK(refused.err.find("stop.accuracy: 0.9: ") != std::string::npos);
 }

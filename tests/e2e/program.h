@@ -36,12 +36,13 @@ class Workplace {
 
   std::filesystem::path operator/(const std::string& name) const { return folder_ / name; }
 
-  // `environment` stands before the command: "OMP_NUM_THREADS=4".
+  // `environment` stands before the command: "OMP_NUM_THREADS=4". The store is the folder's.
   Ran run(const std::string& arguments, const std::string& environment = "",
           const std::filesystem::path& bases = cache()) const {
     const std::string command = "cd '" + folder_.string() + "' && " + environment +
-                                " FEDCLOCK_CACHE='" + bases.string() + "' " + FEDCLOCK_PROGRAM +
-                                " " + arguments + " >out.txt 2>err.txt </dev/null";
+                                " FEDCLOCK_CACHE='" + bases.string() +
+                                "' FEDCLOCK_STORE=store.sqlite " + FEDCLOCK_PROGRAM + " " +
+                                arguments + " >out.txt 2>err.txt </dev/null";
     Ran ran;
     const int status = std::system(command.c_str());
     ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;

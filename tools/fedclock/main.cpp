@@ -9,6 +9,7 @@
 #include "models/common/error.h"
 #include "tools/fedclock/commands.h"
 #include "tools/fedclock/mistakes.h"
+#include "tools/fedclock/store_options.h"
 
 namespace fedclock::tools {
 
@@ -83,13 +84,7 @@ experiment::Options experiment_options(const ScenarioOptions& options) {
   result.version = FEDCLOCK_VERSION;
   result.data_folder = options.data_folder;
   result.default_data_folder = environment("FEDCLOCK_DATA");
-  const std::string cache = environment("FEDCLOCK_CACHE");
-  const std::string home = environment("HOME");
-  if (!cache.empty()) {
-    result.cache_folder = cache;
-  } else if (!home.empty()) {
-    result.cache_folder = std::filesystem::path(home) / ".cache" / "fedclock";
-  }
+  result.cache_folder = cache_folder();
   return result;
 }
 
@@ -106,6 +101,7 @@ int run_program(int argc, char** argv) {
   add_validate(program);
   add_cost(program);
   add_compare(program);
+  add_store(program);
   add_version(program, argv);
   add_help(program);
   try {

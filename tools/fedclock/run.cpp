@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <chrono>
 #include <ctime>
@@ -13,8 +14,10 @@
 #include "sim/results/compare.h"
 #include "sim/results/files.h"
 #include "tools/fedclock/commands.h"
+#include "tools/fedclock/interrupt.h"
 #include "tools/fedclock/pin_kernels.h"
 #include "tools/fedclock/progress.h"
+#include "tools/fedclock/store_options.h"
 
 namespace fedclock::tools {
 
@@ -27,6 +30,8 @@ struct RunOptions {
   bool timing_only = false;
   bool quiet = false;
   bool overwrite = false;
+  bool explain = false;
+  StoreChoice store;
 };
 
 using Clock = std::chrono::steady_clock;
@@ -94,6 +99,18 @@ void print_summary(const v1::Scenario& scenario, const v1::Result& result,
   }
 }
 
+// What became of the jobs: the graph's accounts, by kind.
+void print_jobs(const learning::JobCounts& counts) {
+  constexpr std::array<const char*, learning::kJobKinds> kNames = {
+      "initial adapter", "local training", "aggregation", "evaluation", "content digest"};
+  fmt::print("{:<18} {:>8} {:>8} {:>8}\n", "jobs", "known", "shared", "computed");
+  const auto line = [](const char* name, const learning::JobCount& count) {
+    fmt::print("  {:<16} {:>8} {:>8} {:>8}\n", name, count.known, count.shared, count.computed);
+  };
+  for (size_t i = 0; i < kNames.size(); ++i) line(kNames[i], counts.by_kind[i]);
+  line("all", counts.total());
+}
+
 // Empty where the text is a number of workers.
 std::string whole_workers(const std::string& text) {
   int workers = 0;
@@ -101,6 +118,14 @@ std::string whole_workers(const std::string& text) {
   const auto [read, error] = std::from_chars(text.data(), end, workers);
   if (error == std::errc() && read == end && workers >= 1 && workers <= 1024) return "";
   return text + ": a whole number from 1 to 1024 is needed";
+}
+
+std::shared_ptr<learning::Store> open_store(const StoreChoice& choice) {
+  const std::filesystem::path path = store_path(choice);
+  if (choice.off || path.empty()) return nullptr;
+  return learning::Store::open(
+      path, {.limit_bytes = parse_bytes("--store-limit", choice.limit),
+             .warn = [](const std::string& text) { fmt::print(stderr, "{}\n", text); }});
 }
 
 void run(const RunOptions& options, char** argv) {
@@ -112,8 +137,14 @@ void run(const RunOptions& options, char** argv) {
   const bool native = loaded.scenario.numerics() == v1::NATIVE;
   pin_kernels(native ? KernelChoice::kNative : KernelChoice::kPortable, argv);
   if (!options.timing_only) learning::refuse_reference_blas();
+  end_when_interrupted([] {
+    fmt::print(stderr,
+               "\ninterrupted: what is finished is in the store, if there is one; the same "
+               "command goes on from there\n");
+  });
 
   experiment::Options how = experiment_options(options.scenario);
+  if (!options.timing_only) how.store = open_store(options.store);
   how.timing_only = options.timing_only;
   how.workers = options.workers > 0
                     ? options.workers
@@ -136,6 +167,7 @@ void run(const RunOptions& options, char** argv) {
   }
   results::write_files(out, result, scenario::to_text(loaded.scenario));
   print_summary(loaded.scenario, result, out);
+  if (options.explain) print_jobs(experiment.job_counts());
   const std::chrono::duration<double> real = Clock::now() - start;
   print_line("real time", duration_text(before_s + real.count()));
 }
@@ -159,6 +191,9 @@ void add_run(CLI::App& program, char** argv) {
       ->check(whole_workers, "");
   command->add_flag("--timing-only", options->timing_only,
                     "Skip the learning: the same clock, to the last bit, and no accuracies");
+  add_store_options(*command, options->store);
+  command->add_flag("--explain", options->explain,
+                    "Say how many jobs were known from the store, shared, or computed");
   command->add_flag("--quiet", options->quiet, "No progress on standard error");
   command->callback([options, argv] { run(*options, argv); });
 }

@@ -47,6 +47,31 @@ double mean_of(const std::vector<double>& values, size_t begin, size_t end) {
          static_cast<double>(end - begin);
 }
 
+TEST_CASE("pretraining: going on from a checkpoint gives the same bits") {
+  const nn::Kind kind = GENERATE(nn::Kind::kEncoder, nn::Kind::kDecoder);
+  const Base base = tiny_base(kind);
+  std::vector<nn::TensorMap> saved;
+  int64_t steps = 0;
+  const auto train = [&](const PretrainCheckpoints& checkpoints) {
+    steps = 0;
+    return pretrain(
+        base.architecture, *base.tokenizer, tiny_texts(60), settings_of(7), 2,
+        [&](const PretrainProgress&) { ++steps; }, checkpoints);
+  };
+  const nn::TensorMap whole = train({});
+  const auto keep = [&](const nn::TensorMap& tensors) {
+    saved.emplace_back();
+    for (const auto& [name, tensor] : tensors) saved.back()[name] = tensor.clone();
+  };
+  CHECK(same(train({.every_steps = 3, .load = {}, .save = keep}), whole));
+  REQUIRE(saved.size() == 2);  // after 3 and 6 of 7 steps
+  for (const int64_t done : {3, 6}) {
+    const nn::TensorMap from = saved.at(done / 3 - 1);
+    CHECK(same(train({.every_steps = 100, .load = [&] { return from; }, .save = {}}), whole));
+    CHECK(steps == 7 - done);
+  }
+}
+
 TEST_CASE("pretraining: the same bits with 1, 2 and 3 workers") {
   const nn::Kind kind = GENERATE(nn::Kind::kEncoder, nn::Kind::kDecoder);
   const Pretrained one = pretrained(kind, settings_of(6), 1);

@@ -8,8 +8,8 @@
 
 #include "models/common/error.h"
 #include "models/data/synthetic.h"
+#include "models/learning/graph_learner.h"
 #include "models/learning/learner.h"
-#include "models/learning/pool_learner.h"
 #include "models/nn/hugging_face.h"
 #include "models/nn/peft.h"
 #include "tests/models/learning/tiny.h"
@@ -27,10 +27,14 @@ LearnerSpec spec_of(nn::Kind kind, data::SyntheticForm form, int workers) {
   synthetic.classes = 3;
   synthetic.rows = 48;
   LearnerSpec spec;
-  spec.base = tiny_base(kind);
+  Base base = tiny_base(kind);
   // The tokeniser spells words that it does not know in letters: room for the beginning of a text.
-  spec.base.architecture.max_tokens = 96;
-  spec.base.weights = std::make_shared<const nn::TensorMap>(tiny_weights(spec.base.architecture));
+  base.architecture.max_tokens = 96;
+  base.weights = std::make_shared<const nn::TensorMap>(tiny_weights(base.architecture));
+  spec.base_name = DigestBuilder().add(static_cast<int>(kind)).finish();
+  spec.base_origin = base.origin;
+  spec.architecture = base.architecture;
+  spec.base = [base] { return base; };
   spec.adapter = tiny_adapter_spec();
   spec.adapter.dropout = 0.1;
   spec.train = data::synthetic_rows(synthetic, "train");
@@ -69,7 +73,7 @@ struct Outcome {
 
 // Two rounds of four clients, all submitted before anything is asked for.
 Outcome federate(const LearnerSpec& spec) {
-  const auto learner = make_pool_learner(spec);
+  const auto learner = make_graph_learner(spec);
   CHECK(learner->has_numbers());
   std::vector<Value> updates, evaluations;
   Value global = learner->initial(2, 5);
@@ -97,13 +101,14 @@ Outcome federate(const LearnerSpec& spec) {
     outcome.states.push_back(learner->content_digest(update));
   }
   outcome.states.push_back(learner->content_digest(global));
-  const Learner::Progress progress = learner->progress();
-  CHECK(progress.finished == progress.submitted);
-  CHECK(progress.submitted >= 1 + 8 + 2 + 3);
+  const JobCounts counts = learner->counts();
+  const int64_t known = counts.total().known;
+  CHECK((known == 0 || counts.total().computed == 0));
+  CHECK(known + counts.total().computed == 1 + 8 + 2 + 3 + 9);
   return outcome;
 }
 
-TEST_CASE("pool learner: the same bits with 1, 2 and 4 workers") {
+TEST_CASE("learner: the same bits with 1, 2 and 4 workers") {
   const auto [kind, form] = GENERATE(table<nn::Kind, data::SyntheticForm>(
       {{nn::Kind::kEncoder, data::SyntheticForm::kClassification},
        {nn::Kind::kDecoder, data::SyntheticForm::kClassification},
@@ -117,9 +122,9 @@ TEST_CASE("pool learner: the same bits with 1, 2 and 4 workers") {
   CHECK(std::unique(states.begin(), states.end()) == states.end());
 }
 
-TEST_CASE("pool learner: merging one state gives it back; equal jobs give equal states") {
+TEST_CASE("learner: merging one state gives it back; equal jobs give equal states") {
   const auto learner =
-      make_pool_learner(spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 2));
+      make_graph_learner(spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 2));
   const Value start = learner->initial(2, 5);
   CHECK(learner->content_digest(start) == learner->content_digest(learner->initial(2, 5)));
   CHECK(learner->content_digest(start) != learner->content_digest(learner->initial(2, 6)));
@@ -132,13 +137,13 @@ TEST_CASE("pool learner: merging one state gives it back; equal jobs give equal 
   CHECK(learner->content_digest(learner->merge({a, b}, {0.5, 0.5})) == learner->content_digest(a));
 }
 
-TEST_CASE("pool learner: an evaluation of many rows adds up its parts") {
+TEST_CASE("learner: an evaluation of many rows adds up its parts") {
   // 1100 rows are three jobs. All rows at once give the mean of the two halves.
   LearnerSpec spec = spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 2);
   spec.max_tokens = 12;
   while (spec.test.rows.size() < 1100)
     spec.test.rows.push_back(spec.test.rows[spec.test.rows.size() % 30]);
-  const auto learner = make_pool_learner(spec);
+  const auto learner = make_graph_learner(spec);
   const Value state = learner->initial(2, 5);
   std::vector<int32_t> upper(550);
   std::iota(upper.begin(), upper.end(), 550);
@@ -152,26 +157,84 @@ TEST_CASE("pool learner: an evaluation of many rows adds up its parts") {
   CHECK(all.loss == Approx((first.loss + second.loss) / 2).epsilon(1e-6));
 }
 
-TEST_CASE("pool learner: a job's error names its client and round") {
+TEST_CASE("learner: a job's error names its client and round") {
   const auto learner =
-      make_pool_learner(spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 2));
+      make_graph_learner(spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 2));
   const Value bad = learner->train(learner->initial(2, 5), job_of(3, 9, {}));
   CHECK_THROWS_WITH(learner->training_loss(bad), Contains("round 3, client 9"));
   const Value evaluation = learner->evaluate(bad, RowSource::kTest, nullptr);
   CHECK_THROWS_WITH(learner->metrics(evaluation), Contains("round 3, client 9"));
 }
 
-TEST_CASE("pool learner: the end does not wait for what nobody asked for") {
-  const auto learner =
-      make_pool_learner(spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 1));
-  Value state = learner->initial(2, 5);
-  for (int32_t i = 0; i < 400; ++i) state = learner->train(state, job_of(i, 0, rows_of(0)));
-  CHECK(learner->progress().submitted == 401);
-}  // minutes, if all were run
+TEST_CASE("learner: with a store nothing is computed twice, and the base is not loaded") {
+  const nn::Folder folder;
+  LearnerSpec spec = spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 2);
+  const Outcome without = federate(spec);
+  spec.store = Store::open(folder / "store.sqlite", {});
+  CHECK(federate(spec) == without);
+  spec.base = []() -> Base { throw InputError("nobody needs the base"); };
+  CHECK(federate(spec) == without);
+}
 
-TEST_CASE("pool learner: saves a state as a PEFT adapter") {
+TEST_CASE("learner: whatever a result depends on is part of its name") {
+  const nn::Folder folder;
+  const LearnerSpec plain = [&] {
+    LearnerSpec spec = spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 1);
+    spec.store = Store::open(folder / "store.sqlite", {});
+    return spec;
+  }();
+  const auto computed = [](const LearnerSpec& spec, const TrainJob& job) {
+    const auto learner = make_graph_learner(spec);
+    const Value update = learner->train(learner->initial(2, 5), job);
+    learner->training_loss(update);
+    learner->metrics(learner->evaluate(update, RowSource::kTest, first_rows(8)));
+    return learner->counts().total().computed;
+  };
+  const TrainJob job = job_of(0, 1, rows_of(1));
+  CHECK(computed(plain, job) == 3);
+  CHECK(computed(plain, job) == 0);
+  std::vector<LearnerSpec> specs(9, plain);
+  specs[0].numerics = "other kernels";
+  specs[1].base_name = DigestBuilder().add("another base").finish();
+  specs[2].adapter.alpha += 1;
+  specs[3].adapter.dropout += 0.1;
+  specs[4].max_tokens -= 1;
+  specs[5].train.rows[40].text += " more";
+  specs[6].test.rows[20].label = 1 - std::min(1, specs[6].test.rows[20].label);
+  specs[7].adapter.targets = {nn::Target::kO};
+  specs[8].adapter.rank += 1;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    INFO("specification " << i);
+    CHECK(computed(specs[i], job) == 3);
+  }
+  std::vector<TrainJob> jobs(11, job);
+  jobs[0].rows = first_rows(7);
+  jobs[1].settings.epochs = 2;
+  jobs[2].settings = {.steps = 3, .epochs = 0, .batch_rows = 4};
+  jobs[3].settings.batch_rows = 3;
+  jobs[4].settings.optimizer = OptimizerKind::kSgd;
+  jobs[5].settings.weight_decay = 0.1;
+  jobs[6].settings.clip_norm = 0.1;
+  jobs[7].depth = 1;
+  jobs[8].learning_rate = 0.02;
+  jobs[9].seed = 18;
+  jobs[10].round = 1;
+  if (job.depth == 1) jobs[7].depth = 2;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    INFO("job " << i);
+    CHECK(computed(plain, jobs[i]) == 2);  // the initial adapter is known
+  }
+  TrainJob momentum = jobs[4];
+  momentum.settings.momentum = 0.5;
+  CHECK(computed(plain, momentum) == 2);
+  LearnerSpec passes = plain;
+  passes.evaluation_rows = 4;
+  CHECK(computed(passes, job) == 1);  // the evaluation alone
+}
+
+TEST_CASE("learner: saves a state as a PEFT adapter") {
   const LearnerSpec spec = spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 1);
-  const auto learner = make_pool_learner(spec);
+  const auto learner = make_graph_learner(spec);
   const Value state = learner->train(learner->initial(2, 5), job_of(0, 1, rows_of(1)));
   const nn::Folder folder;
   learner->save(state, folder / "adapter");
@@ -179,8 +242,8 @@ TEST_CASE("pool learner: saves a state as a PEFT adapter") {
   CHECK(settings.rank == 2);
   CHECK(settings.alpha == 4);
   CHECK(settings.base_name == "test");
-  const nn::TensorMap read = nn::read_peft_adapter(folder / "adapter", spec.base.architecture,
-                                                   nn::model_type_of(spec.base.architecture));
+  const nn::TensorMap read = nn::read_peft_adapter(folder / "adapter", spec.architecture,
+                                                   nn::model_type_of(spec.architecture));
   CHECK(read.size() == 2 * 2 * 2 + 2);  // layers x targets x (A, B) and the head
   CHECK(read.at("head.weight").sizes() == at::IntArrayRef({3, 16}));
   CHECK(read.at("layers.1.v.lora_b").abs().max().item<float>() > 0);
@@ -199,7 +262,7 @@ TEST_CASE("timing only: every value is empty, and a number is never asked for") 
   CHECK_THROWS_AS(learner->training_loss(start), ProgrammerError);
   CHECK_THROWS_AS(learner->content_digest(start), ProgrammerError);
   CHECK_THROWS_AS(learner->save(start, "never"), ProgrammerError);
-  CHECK(learner->progress().submitted == 0);
+  CHECK(learner->counts().total().computed == 0);
 }
 
 }  // namespace

@@ -1,0 +1,32 @@
+#include "tools/fedclock/interrupt.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <thread>
+
+namespace fedclock::tools {
+
+namespace {
+
+constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells have it
+
+}  // namespace
+
+void end_when_interrupted(std::function<void()> farewell) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  // Threads that start later inherit the mask: only this one takes the signals.
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread([signals, farewell = std::move(farewell)] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    farewell();
+    _exit(kInterrupted);
+  }).detach();
+}
+
+}  // namespace fedclock::tools
