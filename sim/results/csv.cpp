@@ -9,14 +9,6 @@ namespace {
 // The shortest text that reads back to the same number; nothing where there is none.
 std::string number(bool known, double value) { return known ? fmt::format("{}", value) : ""; }
 
-// A field as RFC 4180 writes it: in quotes where it holds what would end it.
-std::string field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
-
 struct Phases {
   double download_s = 0, train_s = 0, upload_s = 0, wait_s = 0;
 };
@@ -35,6 +27,13 @@ Phases mean_phases(const v1::Round& round) {
 }
 
 }  // namespace
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
 
 std::string rounds_csv(const v1::Result& result) {
   std::string text =
@@ -60,7 +59,7 @@ std::string clients_csv(const v1::Result& result) {
     for (const v1::ClientRound& c : r.clients()) {
       const v1::ClientSummary& who = result.clients(c.client());
       text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{}\n", r.round(), c.client(),
-                          field(who.device()), c.depth(), who.train_rows(),
+                          csv_field(who.device()), c.depth(), who.train_rows(),
                           number(c.has_train_loss(), c.train_loss()),
                           number(c.has_accuracy(), c.accuracy()), c.bytes_up(), c.bytes_down(),
                           c.download_s(), c.train_s(), c.upload_s(), c.wait_s());

@@ -37,6 +37,9 @@ Digest run_digest(const v1::Result& result);
 // The bytes of result.pb.
 std::string result_bytes(const v1::Result& result);
 
+// A field as RFC 4180 writes it: in quotes where it holds what would end it.
+std::string csv_field(const std::string& text);
+
 // One line a round. Phases are means over the round's clients. Columns:
 // round,simulated_s,accuracy,loss,train_loss,client_accuracy,bytes_up,bytes_down,
 // download_s,train_s,upload_s,wait_s,merge_s

@@ -32,6 +32,7 @@ void add_validate(CLI::App& program);
 void add_cost(CLI::App& program);
 void add_compare(CLI::App& program);
 void add_store(CLI::App& program);
+void add_sweep(CLI::App& program);
 void add_version(CLI::App& program, char** argv);
 
 }  // namespace fedclock::tools

@@ -101,6 +101,7 @@ int run_program(int argc, char** argv) {
   add_validate(program);
   add_cost(program);
   add_compare(program);
+  add_sweep(program);
   add_store(program);
   add_version(program, argv);
   add_help(program);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <nlohmann/json.hpp>
 
 namespace fedclock::tools {
 
@@ -38,8 +39,19 @@ std::string bytes_text(double bytes) {
   return fmt::format("{:.3g} {}", bytes, kUnits[unit]);
 }
 
-Progress::Progress(int64_t rounds, bool quiet)
-    : rounds_(rounds), quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1) {}
+Progress::Progress(int64_t rounds, bool quiet, int events)
+    : rounds_(rounds), quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1), events_(events) {}
+
+void Progress::tell(const nlohmann::json& event) {
+  if (events_ < 0) return;
+  const std::string line = event.dump() + "\n";
+  // Nobody listens any more: the run goes on.
+  if (write(events_, line.data(), line.size()) < 0) events_ = -1;
+}
+
+void Progress::jobs(const learning::JobCount& jobs) {
+  tell({{"known", jobs.known}, {"shared", jobs.shared}, {"computed", jobs.computed}});
+}
 
 Progress::~Progress() {
   if (live_) fmt::print(stderr, "\n");
@@ -59,6 +71,7 @@ void Progress::show(const std::string& line, bool keep) {
 void Progress::stage(const std::string& text) { show(text, true); }
 
 void Progress::pretraining(const learning::PretrainProgress& progress) {
+  if (progress.step % 50 == 0) tell({{"step", progress.step}, {"steps", progress.steps}});
   const bool last = progress.step == progress.steps;
   if (progress.step == 1) first_round_ = Clock::now();
   if (!last && seconds_since(last_line_) < (terminal_ ? kLiveLineEvery_s : kPlainLineEvery_s)) {
@@ -77,6 +90,7 @@ void Progress::pretraining(const learning::PretrainProgress& progress) {
 }
 
 void Progress::round(const v1::Round& round) {
+  tell({{"round", round.round()}, {"rounds", rounds_}});
   if (round.round() == 0) first_round_ = Clock::now();
   if (round.has_accuracy()) last_accuracy_ = round.accuracy();
   const bool last = round.round() == rounds_;

@@ -31,6 +31,7 @@ struct RunOptions {
   bool quiet = false;
   bool overwrite = false;
   bool explain = false;
+  int events = -1;
   StoreChoice store;
 };
 
@@ -158,12 +159,13 @@ void run(const RunOptions& options, char** argv) {
 
   v1::Result result;
   {
-    Progress progress(loaded.scenario.stop().rounds(), options.quiet);
+    Progress progress(loaded.scenario.stop().rounds(), options.quiet, options.events);
     const experiment::Observer observer{
         .base = {.stage = [&](const std::string& text) { progress.stage(text); },
                  .step = [&](const learning::PretrainProgress& p) { progress.pretraining(p); }},
         .round = [&](const v1::Round& round) { progress.round(round); }};
     result = experiment.run(observer, out);
+    progress.jobs(experiment.job_counts().total());
   }
   results::write_files(out, result, scenario::to_text(loaded.scenario));
   print_summary(loaded.scenario, result, out);
@@ -195,6 +197,8 @@ void add_run(CLI::App& program, char** argv) {
   command->add_flag("--explain", options->explain,
                     "Say how many jobs were known from the store, shared, or computed");
   command->add_flag("--quiet", options->quiet, "No progress on standard error");
+  // For `fedclock sweep`, which listens at the other end: not for people (no group: not in help).
+  command->add_option("--events", options->events)->group("");
   command->callback([options, argv] { run(*options, argv); });
 }
 
