@@ -37,17 +37,18 @@ class Workplace {
   std::filesystem::path operator/(const std::string& name) const { return folder_ / name; }
 
   // `environment` stands before the command: "OMP_NUM_THREADS=4". The store is the folder's.
+  // Commands that run side by side need names of their own for what they print.
   Ran run(const std::string& arguments, const std::string& environment = "",
-          const std::filesystem::path& bases = cache()) const {
+          const std::filesystem::path& bases = cache(), const std::string& name = "") const {
     const std::string command = "cd '" + folder_.string() + "' && " + environment +
                                 " FEDCLOCK_CACHE='" + bases.string() +
                                 "' FEDCLOCK_STORE=store.sqlite " + FEDCLOCK_PROGRAM + " " +
-                                arguments + " >out.txt 2>err.txt </dev/null";
+                                arguments + " >" + name + "out.txt 2>" + name + "err.txt </dev/null";
     Ran ran;
     const int status = std::system(command.c_str());
     ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    ran.out = read_file(folder_ / "out.txt");
-    ran.err = read_file(folder_ / "err.txt");
+    ran.out = read_file(folder_ / (name + "out.txt"));
+    ran.err = read_file(folder_ / (name + "err.txt"));
     return ran;
   }
 
