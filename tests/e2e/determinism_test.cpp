@@ -29,7 +29,7 @@ TEST_CASE("the same bytes with any number of workers and whatever the environmen
     const char* environment;
   } others[] = {{"1", "OMP_NUM_THREADS=1"},
                 {"2", "OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=4"},
-                {"4", "OMP_NUM_THREADS=4 OPENBLAS_CORETYPE=Prescott"},
+                {"8", "OMP_NUM_THREADS=4 OPENBLAS_CORETYPE=Prescott"},
                 {"3", "OMP_NUM_THREADS=3 ATEN_CPU_CAPABILITY=default OMP_DYNAMIC=TRUE"}};
   for (const auto& other : others) {
     CAPTURE(other.workers, other.environment);
