@@ -3,18 +3,20 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 namespace fedclock {
 
 namespace {
 
-// Whether the lock on this byte was set (F_WRLCK) or let go of (F_UNLCK).
+// False where another process holds the lock. Where the file system has no locks, all is granted.
 bool set_lock(int file, short type, int64_t byte) {
   struct flock lock {};
   lock.l_type = type;
   lock.l_whence = SEEK_SET;
   lock.l_start = byte;
   lock.l_len = 1;
-  return fcntl(file, F_OFD_SETLK, &lock) == 0;
+  return fcntl(file, F_OFD_SETLK, &lock) == 0 || (errno != EAGAIN && errno != EACCES);
 }
 
 // Two names of one byte would only wait for each other.

@@ -9,13 +9,13 @@ namespace {
 
 nn::Architecture bert_base() {
   return nn::bert_architecture(/*layers=*/12, /*width=*/768, /*heads=*/12, /*ffn_width=*/3072,
-                                  /*max_tokens=*/512, /*vocabulary=*/30522);
+                               /*max_tokens=*/512, /*vocabulary=*/30522);
 }
 
 // RoBERTa's table has 514 rows of positions; the first two are never a token's.
 nn::Architecture roberta(int64_t layers, int64_t width, int64_t heads, int64_t ffn_width) {
   auto a = nn::bert_architecture(layers, width, heads, ffn_width, /*max_tokens=*/512,
-                                    /*vocabulary=*/50265);
+                                 /*vocabulary=*/50265);
   a.position_offset = 2;
   a.token_types = 1;
   a.norm_epsilon = 1e-5;

@@ -185,6 +185,18 @@ Base train_base(const PretrainedBaseSpec& spec, const std::vector<std::string>& 
 
 }  // namespace
 
+std::vector<std::string> missing_base_files(const fs::path& folder) {
+  const auto is_there = [&](const char* name) { return fs::exists(folder / name); };
+  std::vector<std::string> missing;
+  if (!is_there("model.safetensors") && !is_there("model.safetensors.index.json")) {
+    missing.push_back("has no weights: put the checkpoint's model.safetensors there");
+  }
+  if (!is_there("vocab.txt") && !(is_there("vocab.json") && is_there("merges.txt"))) {
+    missing.push_back("has no tokeniser: put vocab.json and merges.txt, or vocab.txt, there");
+  }
+  return missing;
+}
+
 Base load_base_folder(const fs::path& folder) {
   nn::Architecture architecture;
   nn::TensorMap weights = nn::load_base(folder, architecture);

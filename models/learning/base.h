@@ -27,6 +27,9 @@ struct Base {
 // config.json, model.safetensors and tokeniser files. Throws InputError.
 Base load_base_folder(const std::filesystem::path& folder);
 
+// What is missing in such a folder, one message each.
+std::vector<std::string> missing_base_files(const std::filesystem::path& folder);
+
 struct PretrainedBaseSpec {
   nn::Architecture architecture;
   PretrainSettings settings;

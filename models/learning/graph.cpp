@@ -82,6 +82,8 @@ Graph::Handle Graph::handle(Node* node) {
 
 const Digest& Graph::name(const Handle& value) { return value->name; }
 
+const std::string& Graph::label(const Handle& value) { return value->label; }
+
 bool Graph::is_known(const Digest& name) {
   // Only the thread that adds changes the map.
   const auto found = by_name_.find(name);
@@ -249,6 +251,7 @@ void Graph::compute(Node* node) {
   }
   try {
     Outcome outcome = node->compute(inputs);
+    held.clear();  // before anybody learns that it is done: the graph alone keeps tensors
     if (store_) {
       store_->put(node->name, outcome.numbers,
                   outcome.tensors.empty() ? "" : nn::safetensors_image(outcome.tensors));

@@ -65,7 +65,12 @@ class Graph {
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
 
+  // The same value, without keeping its tensors.
+  static Handle without_tensors(const Handle& value) {
+    return Handle(value.get(), [](Node*) {});
+  }
   static const Digest& name(const Handle& value);
+  static const std::string& label(const Handle& value);
   // Whether the numbers of this name need no computation.
   bool is_known(const Digest& name);
   // The value; an operation of the same name gives the same one. With `wanted`, its numbers are

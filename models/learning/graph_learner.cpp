@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <mutex>
 #include <numeric>
+#include <utility>
 
 #include "models/common/error.h"
 #include "models/learning/graph.h"
@@ -41,7 +43,7 @@ class LazyTask {
 
  private:
   void make() {
-    const Base base = spec_.base();
+    const Base base = std::exchange(spec_.base, {})();  // its texts may be large
     task_.base = std::make_shared<const nn::Transformer>(base.architecture, *base.weights);
     task_.adapter = spec_.adapter;
     task_.train = encode(spec_.train, *base.tokenizer, spec_.max_tokens);
@@ -137,21 +139,23 @@ class GraphLearner : public Learner {
   Value merge(const std::vector<Value>& states, const std::vector<double>& weights) override {
     std::vector<Graph::Handle> inputs;
     for (const Value& state : states) inputs.push_back(state_of(state));
+    ensure(!inputs.empty(), "a mean of no states");
     const Digest name = merge_name(inputs, weights);
     const auto compute = [weights](const std::vector<const nn::TensorMap*>& maps) {
       return Outcome{weighted_mean(maps, weights), {}};
     };
     return value(
-        {add({JobKind::kAggregation, name, "aggregation", std::move(inputs), compute}, false)});
+        {add({JobKind::kAggregation, name, "aggregation with " + Graph::label(inputs.back()),
+              std::move(inputs), compute},
+             false)});
+  }
+
+  Value numbers_of(const Value& update) override {
+    return value({Graph::without_tensors(state_of(update))});
   }
 
   Value evaluate(const Value& state, RowSource source, const Rows& rows) override {
-    Rows chosen = rows;
-    if (!chosen) {
-      std::vector<int32_t> all(task_->row_count(source));
-      std::iota(all.begin(), all.end(), 0);
-      chosen = std::make_shared<const std::vector<int32_t>>(std::move(all));
-    }
+    const Rows chosen = rows ? rows : all_rows(source);
     const auto count = static_cast<int64_t>(chosen->size());
     ensure(count > 0, "an evaluation on no rows");
     std::vector<Graph::Handle> parts;
@@ -225,6 +229,16 @@ class GraphLearner : public Learner {
     return graph_.add(std::move(operation), wanted);
   }
 
+  Rows all_rows(RowSource source) {
+    Rows& all = all_rows_[static_cast<size_t>(source)];
+    if (!all) {
+      std::vector<int32_t> rows(task_->row_count(source));
+      std::iota(rows.begin(), rows.end(), 0);
+      all = std::make_shared<const std::vector<int32_t>>(std::move(rows));
+    }
+    return all;
+  }
+
   Graph::Handle evaluate_chunk(const Graph::Handle& state, RowSource source, const Rows& rows,
                                int64_t begin, int64_t size) {
     const auto chunk = std::span(*rows).subspan(begin, size);
@@ -238,11 +252,14 @@ class GraphLearner : public Learner {
     };
     const Digest name =
         evaluation_name(name_, Graph::name(state), source, chunk, task_->spec().evaluation_rows);
-    return add({JobKind::kEvaluation, name, "evaluation", {state}, compute}, true);
+    return add(
+        {JobKind::kEvaluation, name, "evaluation after " + Graph::label(state), {state}, compute},
+        true);
   }
 
   Digest name_;  // of the task
   std::shared_ptr<LazyTask> task_;
+  std::array<Rows, 2> all_rows_;  // of each source
   Graph graph_;
 };
 
@@ -252,6 +269,7 @@ class TimingOnlyLearner : public Learner {
   Value initial(int64_t, uint64_t) override { return {}; }
   Value train(const Value&, const TrainJob&) override { return {}; }
   Value merge(const std::vector<Value>&, const std::vector<double>&) override { return {}; }
+  Value numbers_of(const Value&) override { return {}; }
   Value evaluate(const Value&, RowSource, const Rows&) override { return {}; }
   Metrics metrics(const Value&) override { throw no_numbers(); }
   double training_loss(const Value&) override { throw no_numbers(); }

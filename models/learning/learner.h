@@ -46,8 +46,8 @@ inline constexpr int kJobKinds = 5;
 
 // What became of the jobs that were asked for.
 struct JobCount {
-  int64_t known = 0;     // their result was in the store
-  int64_t shared = 0;    // the same as another of this run, or computed by another process meanwhile
+  int64_t known = 0;   // their result was in the store
+  int64_t shared = 0;  // the same as another of this run, or computed by another process meanwhile
   int64_t computed = 0;  // here and now
 };
 struct JobCounts {
@@ -71,6 +71,8 @@ class Learner {
   virtual Value train(const Value& start, const TrainJob& job) = 0;
   // Weighted mean in the order given; weights sum to 1.
   virtual Value merge(const std::vector<Value>& states, const std::vector<double>& weights) = 0;
+  // The same result without a hold on its tensors: for those who wait for its loss alone.
+  virtual Value numbers_of(const Value& update) = 0;
   // On these rows of the clients' or the server's set; all rows of it where `rows` is empty.
   virtual Value evaluate(const Value& state, RowSource source, const Rows& rows) = 0;
 

@@ -94,8 +94,25 @@ void Experiment::read_data(Problems& problems) {
         data::read_train_and_test(spec, data_path(files.folder(), files.test(), "task.files.test"));
     data::sample_rows(data_.train, files.max_train_rows(), files.seed());
     data::sample_rows(data_.test, files.max_test_rows(), files.seed() + 1);
+    require_training_rows(problems);
   } catch (const InputError& error) {
     problems.add("task.files", "", error.what());
+  }
+}
+
+// Readers see to it for all rows; a draw of few may leave a class without any.
+void Experiment::require_training_rows(Problems& problems) const {
+  std::vector<bool> learnt(data_.train.classes.size(), false);
+  for (const data::Row& row : data_.train.rows) {
+    if (row.label >= 0) learnt[row.label] = true;
+  }
+  for (const data::Row& row : data_.test.rows) {
+    if (row.label < 0 || learnt[row.label]) continue;
+    const int64_t rows = scenario().task().files().max_train_rows();
+    problems.add("task.files.max_train_rows", fmt::format("{}", rows),
+                 fmt::format("draws no training row of class \"{}\", which is tested: take more",
+                             data_.train.classes[row.label]));
+    return;
   }
 }
 
@@ -112,6 +129,13 @@ void Experiment::read_architecture(Problems& problems) {
       problems.add("task.synthetic.form", "INSTRUCTION",
                    "the model is an encoder, which sees the answer before it gives one: use a "
                    "decoder, or CLASSIFICATION");
+    }
+    for (const std::string& missing : learning::missing_base_files(model.folder())) {
+      problems.add("model.folder", model.folder(), missing);
+    }
+    if (adapter_spec(scenario()).rank > architecture_.width) {
+      problems.add("model.adapter.rank", fmt::format("{}", adapter_spec(scenario()).rank),
+                   fmt::format("must be at most {}, the model's width", architecture_.width));
     }
     const int64_t depth = scenario().federation().assignment().uniform().depth();
     if (depth > architecture_.layers) {
@@ -147,7 +171,8 @@ void Experiment::check_corpus(Problems& problems) const {
                       "with --data DIR or FEDCLOCK_DATA",
                       path.parent_path().string()));
     } catch (const InputError& error) {
-      problems.add(field, corpus.files(i), error.what());
+      problems.add("model.pretrain.files", "", error.what());
+      return;  // there is no folder for any of them
     }
   }
 }
@@ -270,11 +295,13 @@ std::vector<std::string> Experiment::corpus() const {
                            from.max_bytes_per_file());
 }
 
-std::unique_ptr<learning::Learner> Experiment::learner(const learning::BaseReport& report,
-                                                       v1::Result& result) const {
+std::unique_ptr<learning::Learner> Experiment::learner(const learning::BaseReport& report) {
   if (options_.timing_only) return learning::make_timing_only_learner();
+  const BaseSource& base = base_source();
   learning::LearnerSpec spec;
-  name_base(spec, report);
+  spec.base_name = base.name;
+  spec.base_origin = base.origin;
+  spec.base = [load = base.load, report] { return load(report); };
   spec.architecture = architecture_;
   spec.adapter = adapter_spec(scenario());
   spec.train = data_.train;
@@ -284,39 +311,40 @@ std::unique_ptr<learning::Learner> Experiment::learner(const learning::BaseRepor
   spec.numerics = options_.numerics;
   spec.workers = options_.workers;
   spec.store = options_.store;
-  result.set_base_digest(spec.base_name.hex());
   return learning::make_graph_learner(std::move(spec));
 }
 
-void Experiment::name_base(learning::LearnerSpec& spec, const learning::BaseReport& report) const {
+const Experiment::BaseSource& Experiment::base_source() {
+  if (base_) return *base_;
   const v1::Model& model = scenario().model();
   if (!model.has_pretrain()) {
-    learning::Base base = learning::load_base_folder(model.folder());
-    spec.base_name = base.digest;
-    spec.base_origin = base.origin;
-    spec.base = [base = std::move(base)] { return base; };
-    return;
+    const learning::Base base = learning::load_base_folder(model.folder());
+    base_ = {base.digest, base.origin, [base](const learning::BaseReport&) { return base; }};
+    return *base_;
   }
   learning::PretrainedBaseSpec recipe;
   recipe.architecture = architecture_;
   recipe.settings = pretrain_settings(model.pretrain());
   recipe.tokenizer = tokenizer_training(model.pretrain().tokenizer());
   recipe.numerics = options_.numerics;
-  auto texts = std::make_shared<const std::vector<std::string>>(corpus());
-  spec.base_name = learning::pretrained_base_name(recipe, *texts);
-  spec.base_origin = "pretrained " + spec.base_name.hex();
-  spec.base = [recipe, texts, report, cache = options_.cache_folder, workers = options_.workers] {
-    return learning::pretrained_base(recipe, *texts, cache, workers, report);
-  };
+  const auto texts = std::make_shared<const std::vector<std::string>>(corpus());
+  const Digest name = learning::pretrained_base_name(recipe, *texts);
+  base_ = {name, "pretrained " + name.hex(),
+           [recipe, texts, cache = options_.cache_folder,
+            workers = options_.workers](const learning::BaseReport& report) {
+             return learning::pretrained_base(recipe, *texts, cache, workers, report);
+           }};
+  return *base_;
 }
 
-v1::Result Experiment::description() const {
+v1::Result Experiment::description() {
   const v1::Scenario& s = scenario();
   v1::Result result;
   result.set_version(options_.version);
   result.set_scenario(s.name());
   result.set_scenario_digest(scenario_digest(s).hex());
   result.set_data_digest(data_digest(data_).hex());
+  if (!options_.timing_only) result.set_base_digest(base_source().name.hex());
   result.set_learned(!options_.timing_only);
   result.set_numerics(options_.numerics);
   result.set_learning_model(model_name());
@@ -347,7 +375,7 @@ v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
   kernel::Simulation simulation;
   platform::Platform world(simulation, platform_spec(s.platform(), machines, server_.get()));
   // After the platform, which refuses what it cannot build, and before anything that takes long.
-  const std::unique_ptr<learning::Learner> learner = this->learner(observer.base, result);
+  const std::unique_ptr<learning::Learner> learner = this->learner(observer.base);
   results::Recorder recorder(*learner, observer.round);
   const v1::Federation& f = s.federation();
   federation::Federation federation{

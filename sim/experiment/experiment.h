@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,7 +55,7 @@ class Experiment {
   const learning::JobCounts& job_counts() const { return job_counts_; }
 
   // The result so far: all but the rounds.
-  v1::Result description() const;
+  v1::Result description();
 
   // Once in a process, because SimGrid's clock does not go back. Writes final_adapter/ into `out`
   // where it is not empty and something was learnt.
@@ -73,10 +74,15 @@ class Experiment {
                                   const std::string& field) const;
   std::vector<std::string> corpus() const;
   std::string model_name() const;
-  // The base's name and how to come by it.
-  void name_base(learning::LearnerSpec& spec, const learning::BaseReport& report) const;
-  std::unique_ptr<learning::Learner> learner(const learning::BaseReport& report,
-                                             v1::Result& result) const;
+  void require_training_rows(scenario::Problems& problems) const;
+  // Named without being pretrained; loaded when something is really computed.
+  struct BaseSource {
+    Digest name;
+    std::string origin;
+    std::function<learning::Base(const learning::BaseReport&)> load;
+  };
+  const BaseSource& base_source();
+  std::unique_ptr<learning::Learner> learner(const learning::BaseReport& report);
 
   scenario::Loaded loaded_;
   Options options_;
@@ -87,6 +93,7 @@ class Experiment {
   std::vector<federation::Client> clients_;
   std::unique_ptr<cost::Machine> server_;
   std::unique_ptr<federation::Workload> workload_;
+  std::optional<BaseSource> base_;
   learning::JobCounts job_counts_;
 };
 

@@ -64,9 +64,20 @@ double Workload::step_seconds(const cost::Machine& machine, const Plan& plan) co
 }
 
 double Workload::training_flops(const cost::Machine& machine, const Plan& plan,
-                                int64_t steps) const {
+                                const learning::TrainSettings& settings, int64_t rows) const {
+  const int64_t steps = settings.steps_for(rows);
   ensure(steps > 0, "a client trains for no step");
-  return static_cast<double>(steps) * step_seconds(machine, plan) * effective_flops(machine);
+  const int64_t rest = rows % settings.batch_rows;
+  const int64_t smaller = rest > 0 ? settings.epochs : 0;  // steps of the rest alone
+  double seconds = static_cast<double>(steps - smaller) * step_seconds(machine, plan);
+  if (smaller > 0) {
+    // The devices' batches may be timed with another size than they are learnt with.
+    cost::TrainingPlan last = timed_plan(plan.depth);
+    last.batch_rows = std::max<int64_t>(1, spec_.batch_rows * rest / settings.batch_rows);
+    seconds += static_cast<double>(smaller) *
+               cost::step_seconds(machine, cost::step_work(spec_.timed, last));
+  }
+  return seconds * effective_flops(machine);
 }
 
 double Workload::merge_flops(const cost::Machine& server, int64_t clients) const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "models/cost/cost.h"
+#include "models/learning/settings.h"
 #include "models/nn/architecture.h"
 #include "sim/federation/assignment/assignment.h"
 
@@ -42,8 +43,10 @@ class Workload {
 
   // Seconds of one optimiser step.
   double step_seconds(const cost::Machine& machine, const Plan& plan) const;
-  // Work that lasts as long as `steps` steps on an otherwise idle machine in its present mode.
-  double training_flops(const cost::Machine& machine, const Plan& plan, int64_t steps) const;
+  // Work that lasts as long as the training of so many rows on an otherwise idle machine in its
+  // present mode. The last batch of an epoch may be smaller, and takes less.
+  double training_flops(const cost::Machine& machine, const Plan& plan,
+                        const learning::TrainSettings& settings, int64_t rows) const;
   // The same for a merge of so many updates of the global state's size on the server.
   double merge_flops(const cost::Machine& server, int64_t clients) const;
 

@@ -186,7 +186,8 @@ double Simulation::next_event_s() {
   engine_->retired.clear();  // SimGrid has reported these for the second time
   agenda_.deliver_due();
   ended_.clear();
-  // A cancelled flow keeps its share until SimGrid has reported it: a step of no duration does that.
+  // A cancelled flow keeps its share until SimGrid has reported it: a step of no duration does
+  // that.
   if (!engine_->retired.empty()) return 0;
   const double date_s = agenda_.next_date_s();
   return date_s < 0 ? -1 : date_s - now_s();

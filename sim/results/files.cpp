@@ -27,9 +27,10 @@ void write_file(const fs::path& path, const std::string& content) {
   std::error_code error;
   if (out) fs::rename(unfinished, path, error);
   if (!out || error) {
-    throw InputError(fmt::format("{}: cannot be written{}: check the folder's rights and the space "
-                                 "left on the disk, or choose another folder with --out",
-                                 path.string(), error ? " (" + error.message() + ")" : ""));
+    throw InputError(
+        fmt::format("{}: cannot be written{}: check the folder's rights and the space "
+                    "left on the disk, or choose another folder with --out",
+                    path.string(), error ? " (" + error.message() + ")" : ""));
   }
 }
 
@@ -58,7 +59,10 @@ std::string difference(const v1::Result& there, const v1::Result& planned) {
     words.push_back(there.learned() ? "of a run that learnt" : "of a timing-only run");
   }
   if (differ(there.data_digest(), planned.data_digest())) words.push_back("on other data");
-  if (differ(there.base_digest(), planned.base_digest())) words.push_back("on another base model");
+  if (differ(there.base_digest(), planned.base_digest()) ||
+      differ(there.learning_model(), planned.learning_model())) {
+    words.push_back("on another base model");
+  }
   if (differ(there.numerics(), planned.numerics())) {
     words.push_back(fmt::format("with other kernels or libraries ({})", there.numerics()));
   }
@@ -92,9 +96,10 @@ void prepare_folder(const fs::path& folder, const v1::Result& planned, bool over
   }
   const std::string other = difference(*there, planned);
   if (other.empty()) return;
-  throw InputError(fmt::format("{}: holds the result {}: choose another folder with --out, or write "
-                               "over it with --overwrite",
-                               folder.string(), other));
+  throw InputError(
+      fmt::format("{}: holds the result {}: choose another folder with --out, or write "
+                  "over it with --overwrite",
+                  folder.string(), other));
 }
 
 std::string result_bytes(const v1::Result& result) {

@@ -6,8 +6,17 @@
 
 namespace fedclock::results {
 
+namespace {
+
+// How far the clock runs ahead of the learning: far enough that workers never wait for it, and so
+// near that people see rounds as they are learnt.
+constexpr int64_t kMostRoundsAhead = 50;
+
+}  // namespace
+
 RoundRecord& Recorder::begin_round(int64_t round, double now_s) {
   ensure(round == static_cast<int64_t>(rounds_.size()), "rounds begin in order");
+  if (round > kMostRoundsAhead) resolve(round - kMostRoundsAhead - 1);
   RoundRecord& record = rounds_.emplace_back();
   record.round = round;
   record.start_s = record.end_s = now_s;

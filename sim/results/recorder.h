@@ -22,7 +22,7 @@ struct ClientRecord {
   double download_s = 0, train_s = 0, upload_s = 0;
   double end_s = 0;  // date at which its part was done
   int64_t bytes_up = 0, bytes_down = 0;
-  learning::Value update;  // empty where it did not train
+  learning::Value update;  // its numbers; empty where it did not train
 };
 
 struct RoundRecord {
@@ -44,6 +44,7 @@ class Recorder {
   Recorder(learning::Learner& learner, Observer observer)
       : learner_(learner), observer_(std::move(observer)) {}
 
+  // Waits where the learning is many rounds behind.
   RoundRecord& begin_round(int64_t round, double now_s);
   RoundRecord& round(int64_t round);
   // A record for a client that takes part in the round, once for each; the reference stays valid

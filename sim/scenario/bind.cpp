@@ -197,8 +197,11 @@ bool Binder::known_word(const FieldDescriptor& field, const Node& node, const st
   if (source_.syntax == Syntax::kJson && word.starts_with('"')) {
     word = nlohmann::json::parse(word).get<std::string>();
   }
+  // A number would get lost without a word where no value has it.
   const bool letter = !word.empty() && std::isalpha(static_cast<unsigned char>(word[0])) != 0;
-  if (!letter || field.enum_type()->FindValueByName(word) != nullptr) return true;
+  const bool digit = !word.empty() && std::isdigit(static_cast<unsigned char>(word.back())) != 0;
+  if (!letter && !digit) return true;
+  if (letter && field.enum_type()->FindValueByName(word) != nullptr) return true;
   const std::vector<std::string> words = words_of(*field.enum_type());
   problems_.add_at(where, path, word, "is not one of the choices; " + suggest_name(word, words));
   return false;

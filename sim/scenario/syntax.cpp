@@ -305,7 +305,11 @@ std::optional<ReadFile> read_scenario_file(const std::string& path, const Locati
   }
   std::ostringstream text;
   text << stream.rdbuf();
-  std::optional<Node> root = read_syntax(text.view(), file.source, problems);
+  std::string_view content = text.view();
+  // A byte-order mark, which some editors write, says nothing in UTF-8.
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  if (content.starts_with(kMark)) content.remove_prefix(kMark.size());
+  std::optional<Node> root = read_syntax(content, file.source, problems);
   if (!root) return std::nullopt;
   file.root = std::move(*root);
   return file;

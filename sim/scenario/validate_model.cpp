@@ -36,7 +36,8 @@ void check_heads(const v1::Architecture& shape, const Fields& architecture) {
 void check_architecture(const v1::Pretraining& pretraining, const Fields& architecture) {
   const v1::Architecture& shape = pretraining.architecture();
   architecture.require("kind", "write ENCODER (BERT-like) or DECODER (Llama-like)");
-  if (shape.kind() == v1::Architecture::DECODER && shape.norms() == v1::Architecture::AFTER_BLOCKS) {
+  if (shape.kind() == v1::Architecture::DECODER &&
+      shape.norms() == v1::Architecture::AFTER_BLOCKS) {
     architecture.problem("norms", "a decoder's norms stand before its blocks; leave it out");
   }
   if (architecture.require("layers", "write how many layers, such as 6")) {
@@ -77,7 +78,7 @@ void check_synthetic_corpus(const v1::Scenario& scenario, const Fields& pretrain
     return;
   }
   const Fields corpus = pretrain.child("synthetic");
-  corpus.at_least("rows", 1);
+  corpus.within("rows", 1, 1e7, "all of them are held in memory");
   if (!scenario.task().has_synthetic()) return;
   const v1::SyntheticTask& task = scenario.task().synthetic();
   for (const auto& [name, value] : {std::pair<const char*, int>{"domains", task.domains()},

@@ -40,10 +40,10 @@ class Workplace {
   // Commands that run side by side need names of their own for what they print.
   Ran run(const std::string& arguments, const std::string& environment = "",
           const std::filesystem::path& bases = cache(), const std::string& name = "") const {
-    const std::string command = "cd '" + folder_.string() + "' && " + environment +
-                                " FEDCLOCK_CACHE='" + bases.string() +
-                                "' FEDCLOCK_STORE=store.sqlite " + FEDCLOCK_PROGRAM + " " +
-                                arguments + " >" + name + "out.txt 2>" + name + "err.txt </dev/null";
+    const std::string command =
+        "cd '" + folder_.string() + "' && " + environment + " FEDCLOCK_CACHE='" + bases.string() +
+        "' FEDCLOCK_STORE=store.sqlite " + FEDCLOCK_PROGRAM + " " + arguments + " >" + name +
+        "out.txt 2>" + name + "err.txt </dev/null";
     Ran ran;
     const int status = std::system(command.c_str());
     ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -52,10 +52,17 @@ class Workplace {
     return ran;
   }
 
-  // One cache for all tests of a process: the tiny base is pretrained once.
+  // One cache for all tests of a process, removed at its end: the tiny base is pretrained once.
   static std::filesystem::path cache() {
-    return std::filesystem::temp_directory_path() /
-           ("fedclock_e2e_cache_" + std::to_string(getpid()));
+    static const struct Cache {
+      std::filesystem::path folder = std::filesystem::temp_directory_path() /
+                                     ("fedclock_e2e_cache_" + std::to_string(getpid()));
+      ~Cache() {
+        std::error_code ignored;
+        std::filesystem::remove_all(folder, ignored);
+      }
+    } cache;
+    return cache.folder;
   }
 
  private:

@@ -55,8 +55,7 @@ TEST_CASE("another network, other devices and another timed model cost no learni
   REQUIRE(here.run("run " + tiny_scenario() + " --out a").code == 0);
   for (const char* change :
        {" --set platform.devices[0].network.up_mbit_s=1",
-        " --set platform.devices[0].device.efficiency=0.1",
-        " --set timing.architecture=bert-base",
+        " --set platform.devices[0].device.efficiency=0.1", " --set timing.architecture=bert-base",
         " --set platform.devices[0].count=1 --set platform.devices[1].count=5"}) {
     INFO(change);
     const Ran ran = here.run("run " + tiny_scenario() + change +

@@ -1,11 +1,12 @@
 // How much of SimGrid's speed is left when the world is written as coroutines.
 //
-// One job, three programs: 1,000 rounds, in each of which 100 of 10,000 devices download 4 MB, work,
-// and upload 4 MB, and the next round begins when all are done. "raw" is a loop over SimGrid's own
-// completion callbacks, on the maestro; "task" is Task and Platform; "run" is the whole of `fedclock
-// run --timing-only` from the first event to the result: selection, assignment, costs, schedule and
-// recorder, with a merge on the server after each round. Each runs in a process of its own,
-// alternating, and the table shows the median of three. The target is a ratio of at least 0.5.
+// One job, three programs: 1,000 rounds, in each of which 100 of 10,000 devices download 4 MB,
+// work, and upload 4 MB, and the next round begins when all are done. "raw" is a loop over
+// SimGrid's own completion callbacks, on the maestro; "task" is Task and Platform; "run" is the
+// whole of `fedclock run --timing-only` from the first event to the result: selection, assignment,
+// costs, schedule and recorder, with a merge on the server after each round. Each runs in a process
+// of its own, alternating, and the table shows the median of three. The target is a ratio of at
+// least 0.5.
 //
 // A shared link makes every event dear, so these rows run a tenth of the rounds.
 //

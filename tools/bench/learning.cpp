@@ -3,6 +3,7 @@
 //   build/release/bench_learning [SCENARIO] [WORKERS] [REPETITIONS]
 // prints for each number of workers the median wall and user time, user over wall time per worker,
 // and the speed-up over one worker per worker. Both are 1 where nothing waits.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -30,6 +31,7 @@ Times run(const std::string& scenario, int workers) {
   const auto start = std::chrono::steady_clock::now();
   const pid_t child = fork();
   if (child == 0) {
+    dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
     execl(program.c_str(), "fedclock", "run", scenario.c_str(), "--no-store", "--quiet",
           "--workers", count.c_str(), "--overwrite", "--out", out.c_str(),
           static_cast<char*>(nullptr));

@@ -17,22 +17,39 @@ constexpr double kMega = 1e6, kGiga = 1e9;
 
 // Devices of one group, all alike but for their rows.
 struct Group {
-  const v1::DeviceGroup& from;
+  v1::DeviceGroup from;
   cost::Machine machine;
-  double steps = 0;  // of a round, mean over the devices
+  std::vector<int64_t> rows;  // of each device
+  double steps = 0;           // of a round, mean over the devices
 };
 
+double steps_of_round(const experiment::Experiment& experiment, int64_t rows) {
+  const v1::Local& local = experiment.scenario().federation().local();
+  return static_cast<double>(federation::train_settings(local).steps_for(rows));
+}
+
+// Who trains: the devices, or the server on all rows.
 std::vector<Group> groups(const experiment::Experiment& experiment) {
   const v1::Scenario& s = experiment.scenario();
-  const v1::Local& local = s.federation().local();
   std::vector<Group> all;
+  if (s.federation().schedule().has_centralized()) {
+    int64_t rows = 0;
+    for (const federation::Client& client : experiment.clients()) rows += client.train_rows->size();
+    Group& server = all.emplace_back();
+    *server.from.mutable_device() = s.platform().server().device();
+    server.from.set_count(1);
+    server.machine = experiment::machine(server.from.device(), "", s.timing().precision());
+    server.rows = {rows};
+    server.steps = steps_of_round(experiment, rows);
+    return all;
+  }
   size_t client = 0;
   for (const v1::DeviceGroup& from : s.platform().devices()) {
-    Group group{from, experiment::machine(from.device(), from.mode(), s.timing().precision())};
+    Group group{
+        from, experiment::machine(from.device(), from.mode(), s.timing().precision()), {}, 0};
     for (int i = 0; i < from.count(); ++i, ++client) {
-      const auto rows = static_cast<double>(experiment.clients()[client].train_rows->size());
-      group.steps +=
-          local.has_steps() ? local.steps() : local.epochs() * std::ceil(rows / local.batch_size());
+      group.rows.push_back(static_cast<int64_t>(experiment.clients()[client].train_rows->size()));
+      group.steps += steps_of_round(experiment, group.rows.back());
     }
     group.steps /= from.count();
     all.push_back(group);
@@ -40,10 +57,15 @@ std::vector<Group> groups(const experiment::Experiment& experiment) {
   return all;
 }
 
-// Of one transfer alone on the device's link and the server's, which may be the narrower one.
-double transfer_s(int64_t bytes, double device_mbit_s, double server_mbit_s, double latency_s) {
+// Of one transfer alone on the device's link and the server's, which may be the narrower one
+// (sim/kernel/simulation.h has the models).
+double transfer_s(v1::NetworkModel model, int64_t bytes, double device_mbit_s, double server_mbit_s,
+                  double latency_s) {
   const double mbit_s = server_mbit_s > 0 ? std::min(device_mbit_s, server_mbit_s) : device_mbit_s;
-  return latency_s + static_cast<double>(bytes) * 8 / (mbit_s * kMega);
+  double bytes_s = mbit_s * kMega / 8;
+  if (model != v1::TCP) return latency_s + static_cast<double>(bytes) / bytes_s;
+  if (latency_s > 0) bytes_s = std::min(bytes_s, 4'194'304 / (2 * latency_s));
+  return 13.01 * latency_s + static_cast<double>(bytes) / (0.97 * bytes_s);
 }
 
 // The references send nothing.
@@ -54,15 +76,21 @@ bool sends(const v1::Schedule& schedule) {
 // Of a device alone: download, steps, upload, without contention or waiting.
 double round_s(const experiment::Experiment& experiment, const Group& group, int64_t depth) {
   const v1::Scenario& s = experiment.scenario();
-  double seconds = group.steps * experiment.workload().step_seconds(group.machine, {depth});
+  const learning::TrainSettings settings = federation::train_settings(s.federation().local());
+  double seconds = 0;  // of training, mean over the devices
+  for (const int64_t rows : group.rows) {
+    seconds += experiment.workload().training_flops(group.machine, {depth}, settings, rows);
+  }
+  seconds /= federation::effective_flops(group.machine) * static_cast<double>(group.rows.size());
   if (!sends(s.federation().schedule())) return seconds;
   const federation::Transfer transfer = experiment.workload().transfer({depth});
   const v1::AccessLink& link = group.from.network();
   const v1::Server& server = s.platform().server();
-  seconds += transfer_s(transfer.download_bytes, link.down_mbit_s(), server.egress_mbit_s(),
+  const v1::NetworkModel model = s.platform().network_model();
+  seconds += transfer_s(model, transfer.download_bytes, link.down_mbit_s(), server.egress_mbit_s(),
                         link.latency_s());
-  return seconds + transfer_s(transfer.upload_bytes, link.up_mbit_s(), server.ingress_mbit_s(),
-                              link.latency_s());
+  return seconds + transfer_s(model, transfer.upload_bytes, link.up_mbit_s(),
+                              server.ingress_mbit_s(), link.latency_s());
 }
 
 // A line for each depth, also those that the scenario does not use.

@@ -245,7 +245,8 @@ void print_over_seeds(const std::vector<results::SweepPoint>& points) {
   std::map<std::string, std::vector<double>> finals;
   std::vector<std::string> order;
   for (const results::SweepPoint& point : points) {
-    const std::string setting = point.name.substr(0, point.name.rfind("seed="));
+    const std::string setting =
+        fmt::format("{}", fmt::join(point.values.begin(), point.values.end() - 1, ", "));
     if (!finals.contains(setting)) order.push_back(setting);
     std::vector<double>& of_setting = finals[setting];
     const auto accuracy =
@@ -260,8 +261,8 @@ void print_over_seeds(const std::vector<results::SweepPoint>& points) {
     for (const double value : values) sum += value;
     const auto [least, most] = std::ranges::minmax(values);
     fmt::print("  {} mean {:.4f}, from {:.4f} to {:.4f}, of {} seeds\n",
-               setting.empty() ? "all:" : setting.substr(0, setting.size() - 1) + ":",
-               sum / static_cast<double>(values.size()), least, most, values.size());
+               setting.empty() ? "all:" : setting + ":", sum / static_cast<double>(values.size()),
+               least, most, values.size());
   }
 }
 

@@ -31,9 +31,9 @@ kernel::Task<learning::Value> run_centralized(Federation& f) {
     global = f.learner.train(global, job);
     const auto rows = static_cast<int64_t>(job.rows->size());
     const auto busy = co_await f.platform.compute_on_server(
-        f.workload.training_flops(*f.server, plan, job.settings.steps_for(rows)));
+        f.workload.training_flops(*f.server, plan, job.settings, rows));
     f.recorder.round(round).server_train_s = busy.end_s - busy.start_s;
-    f.recorder.round(round).central_update = global;
+    f.recorder.round(round).central_update = f.learner.numbers_of(global);
     f.end_round(round, global);
   }
   co_return global;

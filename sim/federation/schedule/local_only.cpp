@@ -13,12 +13,13 @@ kernel::Task<learning::Value> train_alone(Federation& f, int64_t round, int32_t 
   results::ClientRecord& record = f.recorder.add_client(round, client);
   record.depth = plan.depth;
   record.rows = static_cast<int64_t>(job.rows->size());
-  record.update = f.learner.train(own, job);
+  const learning::Value update = f.learner.train(own, job);
+  record.update = f.learner.numbers_of(update);
   const auto busy = co_await f.platform.compute(
-      client, f.workload.training_flops(who.machine, plan, job.settings.steps_for(record.rows)));
+      client, f.workload.training_flops(who.machine, plan, job.settings, record.rows));
   record.train_s = busy.end_s - busy.start_s;
   record.end_s = busy.end_s;
-  co_return record.update;
+  co_return update;
 }
 
 }  // namespace

@@ -29,15 +29,15 @@ kernel::Task<Update> client_round(Federation& f, int64_t round, int32_t client,
       co_await f.platform.download(client, static_cast<double>(transfer.download_bytes));
   record.download_s = down.end_s - down.start_s;
   const learning::Value update = f.learner.train(global, job);  // starts now, for real
-  const int64_t steps = job.settings.steps_for(static_cast<int64_t>(job.rows->size()));
-  const auto busy =
-      co_await f.platform.compute(client, f.workload.training_flops(who.machine, plan, steps));
+  const auto rows = static_cast<int64_t>(job.rows->size());
+  const auto busy = co_await f.platform.compute(
+      client, f.workload.training_flops(who.machine, plan, job.settings, rows));
   record.train_s = busy.end_s - busy.start_s;
   const auto up = co_await f.platform.upload(client, static_cast<double>(transfer.upload_bytes));
   record.upload_s = up.end_s - up.start_s;
   record.end_s = up.end_s;
-  record.update = update;
-  record.rows = static_cast<int64_t>(job.rows->size());
+  record.update = f.learner.numbers_of(update);
+  record.rows = rows;
   co_return Update{client, record.rows, update};
 }
 

@@ -9,7 +9,7 @@ namespace fedclock::cost::testing {
 // L = 2, width 4, 2 heads of 2, inner width 8: a layer's maps have 4 x 16 + 2 x 32 = 128 weights.
 inline nn::Architecture tiny_encoder() {
   return nn::bert_architecture(/*layers=*/2, /*width=*/4, /*heads=*/2, /*ffn_width=*/8,
-                                  /*max_tokens=*/8, /*vocabulary=*/10);
+                               /*max_tokens=*/8, /*vocabulary=*/10);
 }
 
 // 2 rows of 3 tokens (T = 6), rank 2 on q and v, 3 classes.

@@ -73,20 +73,20 @@ TEST_CASE("uploads share the server's link") {
   // are not touched.
   const Workload work = workload();
   const auto up = static_cast<double>(work.transfer({2}).upload_bytes);
-  const auto durations = timed(
-      {"federation.selection={all:{}}",
-       "platform.devices[0].network={up_mbit_s:100 down_mbit_s:100 latency_s:0.01}",
-       "platform.devices[1].network={up_mbit_s:100 down_mbit_s:100 latency_s:0.01}",
-       "platform.devices[1].device.modes[0].fp32_tflops=0.5",
-       "platform.devices[1].device.memory_bandwidth_gb_s=25", "platform.server.ingress_mbit_s=8",
-       "stop.rounds=1"},
-      [](const v1::Result& result) {
-        std::vector<double> upload_s;
-        for (const v1::ClientRound& client : result.rounds(1).clients()) {
-          upload_s.push_back(client.upload_s());
-        }
-        return upload_s;
-      });
+  const auto durations =
+      timed({"federation.selection={all:{}}",
+             "platform.devices[0].network={up_mbit_s:100 down_mbit_s:100 latency_s:0.01}",
+             "platform.devices[1].network={up_mbit_s:100 down_mbit_s:100 latency_s:0.01}",
+             "platform.devices[1].device.modes[0].fp32_tflops=0.5",
+             "platform.devices[1].device.memory_bandwidth_gb_s=25",
+             "platform.server.ingress_mbit_s=8", "stop.rounds=1"},
+            [](const v1::Result& result) {
+              std::vector<double> upload_s;
+              for (const v1::ClientRound& client : result.rounds(1).clients()) {
+                upload_s.push_back(client.upload_s());
+              }
+              return upload_s;
+            });
   REQUIRE(durations.size() == 6);
   for (const double upload_s : durations) {
     CHECK(upload_s == Approx(kBoardLatency + 6 * up / 1e6).epsilon(1e-9));

@@ -31,6 +31,10 @@ const std::map<std::string, std::vector<std::string>> kJson = {
     {"unknown_enum.json",
      {"6:9: model.adapter.targets[1]: W: is not one of the choices; known: Q, K, V, O, UP, GATE, "
       "DOWN"}},
+    {"enum_number.json",
+     {"3:37: model.adapter.targets[0]: 9: is not one of the choices; known: Q, K, V, O, UP, GATE, "
+      "DOWN",
+      "4:3: numerics: 5: is not one of the choices; known: PORTABLE, NATIVE"}},
     {"wrong_type.json", {"3:12: stop.rounds: \"ten\": must be a whole number"}},
     {"zero_bandwidth.json", {"5:7: platform.server.ingress_mbit_s: 0: must be from 0.001"}},
     {"set_twice.json", {"4:3: seed: 2: the field is set twice"}},
