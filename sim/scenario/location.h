@@ -62,6 +62,9 @@ class Problems {
   Problems() = default;
   explicit Problems(Locations locations) : locations_(std::move(locations)) {}
 
+  // Whether the field was written anywhere, an empty list for instance.
+  bool is_written(const std::string& path) const { return locations_.has(path); }
+
   // From now on add() looks places up here.
   void use(Locations locations) { locations_ = std::move(locations); }
 

@@ -1,6 +1,8 @@
 // Checks of the model: its base, the base's pretraining and the adapters.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include <limits>
 #include <set>
 
@@ -149,6 +151,14 @@ void check_adapter(const v1::Scenario& scenario, const Fields& adapter, Problems
     adapter.problem("dropout", "must be from 0 to below 1: it is a probability" + hint);
   }
   adapter.at_least("dropout", 0);
+  const std::string targets = adapter.path("targets");
+  const bool misread = std::ranges::any_of(
+      problems.list(), [&](const Problem& problem) { return problem.path.starts_with(targets); });
+  if (model.adapter().targets_size() == 0 && problems.is_written(targets) && !misread) {
+    problems.add(targets, "[]",
+                 "must name a map, such as Q, or be left out for Q and V; to tune the head alone, "
+                 "set federation.assignment.uniform.depth to 0");
+  }
   std::set<int> seen;
   for (int i = 0; i < model.adapter().targets_size(); ++i) {
     const v1::Target target = model.adapter().targets(i);

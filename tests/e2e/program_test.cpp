@@ -326,8 +326,7 @@ TEST_CASE("the references run: centralised and local only") {
 
 TEST_CASE("a run ends at a target accuracy or at a date") {
   const Workplace here;
-  // Any accuracy of a 4-class task passes 0.01: the target stops the run after the first
-  // measurement that follows a round.
+  // Any accuracy of a 4-class task passes 0.01.
   const Ran target =
       here.run("run " + tiny_scenario() + " --set stop={rounds:50,accuracy:0.01} --out a");
   INFO(target.err);
@@ -335,6 +334,19 @@ TEST_CASE("a run ends at a target accuracy or at a date") {
   const v1::Result a = results::read_result(here / "a");
   CHECK(a.stop_reason() == "test accuracy 0.01 reached");
   CHECK(a.rounds_size() == 1);  // the fresh adapter passes already
+  // One that only training reaches.
+  const Ran later = here.run("run " + tiny_scenario() +
+                             " --set method=centralized --set evaluation.every_rounds=1"
+                             " --set 'federation.local={steps:60 batch_size:32 learning_rate:0.01}'"
+                             " --set stop={rounds:50,accuracy:0.29} --out c");
+  INFO(later.err);
+  REQUIRE(later.code == 0);
+  const v1::Result c = results::read_result(here / "c");
+  CHECK(c.stop_reason() == "test accuracy 0.29 reached");
+  const int reached = c.rounds_size() - 1;
+  REQUIRE(reached >= 2);
+  CHECK(c.rounds(reached).accuracy() >= 0.29);
+  for (int i = 0; i < reached; ++i) CHECK(c.rounds(i).accuracy() < 0.29);
   const Ran date =
       here.run("run " + tiny_scenario() + " --timing-only --set stop={simulated_s:1} --out b");
   INFO(date.err);
