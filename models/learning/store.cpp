@@ -208,7 +208,7 @@ void Store::put(const Digest& name, std::span<const double> numbers, std::string
           .bind(4, bytes)
           .step();
       put_bytes_ += bytes;
-      // Other processes put entries there, too: the whole is asked for now and then.
+      // Other processes put entries there, too: the whole is counted from time to time.
       const bool asked_lately = known_bytes_ > 0 && put_bytes_ < options_.limit_bytes / 16;
       if (!asked_lately || known_bytes_ + put_bytes_ > options_.limit_bytes) {
         if (tensor_bytes() > options_.limit_bytes) {
