@@ -262,6 +262,8 @@ nn::TensorMap weighted_mean(const std::vector<const nn::TensorMap*>& states,
 
 void prepare_process() {
   at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  // Makes torch's own pool of threads: in a forked process, threads would race for it.
+  at::set_num_threads(1);
 }
 
 void prepare_thread() {
