@@ -98,7 +98,8 @@ TEST_CASE("two processes on one scenario and one store: both right, no job twice
     INFO(one.err);
     REQUIRE(one.code == 0);
     const Jobs jobs = jobs_of(one);
-    CHECK(jobs.known + jobs.shared + jobs.computed == all);
+    // What nobody asks for, because what follows from it is known meanwhile, counts nowhere.
+    CHECK(jobs.known + jobs.shared + jobs.computed <= all);
     computed += jobs.computed;
   }
   CHECK(computed == all);

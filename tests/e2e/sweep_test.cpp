@@ -24,7 +24,9 @@ TEST_CASE("a sweep of networks, device mixes and seeds learns each seed once") {
       ran.out, found,
       std::regex("all points: ([0-9]+) known, ([0-9]+) shared, ([0-9]+) computed")));
   CHECK(found[3] == "64");  // 32 jobs a run, two seeds
-  CHECK(std::stoi(found[1]) + std::stoi(found[2]) == 6 * 32);
+  // A job that nobody asked for, because what follows from it was known meanwhile, counts nowhere.
+  CHECK(std::stoi(found[1]) + std::stoi(found[2]) <= 6 * 32);
+  CHECK(std::stoi(found[1]) + std::stoi(found[2]) >= 5 * 32);
   CHECK(ran.out.find("of 2 seeds") != std::string::npos);
   // Each point is what a run of its own gives.
   REQUIRE(here.run("run " + tiny_scenario() +
@@ -59,6 +61,15 @@ TEST_CASE("a sweep checks all points before the first one runs") {
   CHECK(ran.err.find("batch_size=0,seed=1:") != std::string::npos);
   CHECK(ran.err.find("batch_size=8,seed=x:") != std::string::npos);
   CHECK_FALSE(std::filesystem::exists(here / "s"));
+}
+
+TEST_CASE("a sweep of other settings leaves the table of the first") {
+  const Workplace here;
+  REQUIRE(here.run(kSweep + " --seeds 1,2").code == 0);
+  const std::string table = read_file(here / "s/sweep.csv");
+  const Ran other = here.run(kSweep + " --seeds 1,2 --set stop.rounds=2");
+  CHECK(other.code == 2);
+  CHECK(read_file(here / "s/sweep.csv") == table);
 }
 
 TEST_CASE("a sweep does not write over another grid's table") {

@@ -96,9 +96,17 @@ void run_children(const std::vector<ChildCommand>& commands, int side_by_side,
   size_t next = 0;
   while (next < commands.size() || !running.empty()) {
     while (next < commands.size() && std::ssize(running) < side_by_side) {
-      running.push_back(start(commands[next], next));
-      observer.started(next++);
+      const size_t number = next++;
+      observer.started(number);
+      try {
+        running.push_back(start(commands[number], number));
+      } catch (const InputError& error) {
+        observer.ended(number, 2, error.what());
+      } catch (const std::runtime_error& error) {
+        observer.ended(number, 1, error.what());
+      }
     }
+    if (running.empty()) continue;  // none of them could start
     std::vector<pollfd> waiting;
     for (const Child& child : running) waiting.push_back({child.events, POLLIN, 0});
     if (poll(waiting.data(), waiting.size(), -1) < 0) continue;  // interrupted
@@ -107,7 +115,7 @@ void run_children(const std::vector<ChildCommand>& commands, int side_by_side,
       const Child ended = running[i];
       running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));
       close(ended.events);
-      observer.ended(ended.command, exit_code(ended.process));
+      observer.ended(ended.command, exit_code(ended.process), "");
     }
   }
 }

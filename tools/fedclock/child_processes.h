@@ -20,11 +20,13 @@ struct ChildCommand {
 struct ChildObserver {
   std::function<void(size_t command)> started;
   std::function<void(size_t command, const std::string& line)> event;
-  std::function<void(size_t command, int exit_code)> ended;  // a signal: 128 and its number
+  // A signal: 128 and its number. `why`: empty, or why it could not start.
+  std::function<void(size_t command, int exit_code, const std::string& why)> ended;
 };
 
 // Runs all commands, in order, at most `side_by_side` at a time. They end when this process does.
-// Throws InputError where a log cannot be written, std::runtime_error where no process can start.
+// One whose log cannot be written, or that cannot start, has ended with code 2 or 1; the others
+// run.
 void run_children(const std::vector<ChildCommand>& commands, int side_by_side,
                   const ChildObserver& observer);
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -41,6 +42,13 @@ struct Sweep {
   std::vector<std::string> paths;  // that vary
   std::vector<scenario::GridPoint> grid;
   fs::path folder;
+  std::optional<double> stop_accuracy;  // where all points have the same
+};
+
+// How a point ended.
+struct Ending {
+  int exit_code = 0;
+  std::string why;  // where its log does not say
 };
 
 // Every point is checked before the first one runs.
@@ -58,28 +66,33 @@ Sweep make_sweep(const SweepOptions& options) {
   }
   sweep.grid = scenario::grid(axes);
   std::string problems, name;
+  std::set<std::optional<double>> stops;
   for (const scenario::GridPoint& point : sweep.grid) {
     ScenarioOptions one = options.scenario;
     one.overrides.insert(one.overrides.end(), point.overrides.begin(), point.overrides.end());
     try {
-      name = load(one).scenario.name();
+      const v1::Scenario scenario = load(one).scenario;
+      name = scenario.name();
+      const v1::Stop& stop = scenario.stop();
+      stops.insert(stop.has_accuracy() ? std::optional(stop.accuracy()) : std::nullopt);
     } catch (const InputError& error) {
       if (!problems.empty()) problems += "\n";
       problems += fmt::format("{}:\n{}", point.name, error.what());
     }
   }
   if (!problems.empty()) throw InputError(problems);
+  if (stops.size() == 1) sweep.stop_accuracy = *stops.begin();
   sweep.folder =
       options.out.empty() ? fs::path("results") / (name + "-sweep") : fs::path(options.out);
   return sweep;
 }
 
-// The first column of a table that is there already, in order.
+// The header of a table that is there already, and its first column, in order.
 std::vector<std::string> points_in(const fs::path& table) {
   std::ifstream in(table);
-  std::vector<std::string> points;
   std::string line;
   std::getline(in, line);
+  std::vector<std::string> points = {line};
   while (std::getline(in, line)) {
     const bool quoted = line.starts_with('"');
     points.push_back(quoted ? line.substr(1, line.find('"', 1) - 1)
@@ -97,7 +110,10 @@ void prepare(const Sweep& sweep, bool overwrite) {
   }
   const fs::path table = sweep.folder / "sweep.csv";
   if (overwrite || !fs::exists(table)) return;
-  std::vector<std::string> planned;
+  // Names of points hold only the last part of a path: the header has all of it.
+  std::string header = results::sweep_csv(sweep.paths, {}, {});
+  header.pop_back();  // the end of the line
+  std::vector<std::string> planned = {header};
   for (const scenario::GridPoint& point : sweep.grid) planned.push_back(point.name);
   if (points_in(table) == planned) return;
   throw InputError(fmt::format(
@@ -266,8 +282,18 @@ void print_over_seeds(const std::vector<results::SweepPoint>& points) {
   }
 }
 
+// Of a point that has ended. A result that cannot be read is the point's failure, not the sweep's.
+void take_result(const fs::path& folder, results::SweepPoint& point, Ending& ending) {
+  try {
+    if (ending.exit_code == 0) point.result = results::read_result(folder);
+  } catch (const InputError& error) {
+    ending = {2, error.what()};
+  }
+  point.status = point.result ? "done" : "failed";
+}
+
 std::vector<results::SweepPoint> run_points(const SweepOptions& options, const Sweep& sweep,
-                                            std::vector<int>& exit_codes) {
+                                            std::vector<Ending>& endings) {
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   const int workers = options.workers > 0 ? options.workers : cores;
   const int side_by_side = std::min(workers, static_cast<int>(sweep.grid.size()));
@@ -281,40 +307,63 @@ std::vector<results::SweepPoint> run_points(const SweepOptions& options, const S
                       .result = {},
                       .jobs = {}});
   }
-  exit_codes.assign(points.size(), 0);
+  endings.assign(points.size(), {});
   GridProgress progress(points.size(), options.quiet);
   run_children(commands, side_by_side,
                {.started = [&](size_t) { progress.started(); },
                 .event = [&](size_t i,
                              const std::string& line) { take_event(line, i, points[i], progress); },
                 .ended =
-                    [&](size_t i, int code) {
-                      exit_codes[i] = code;
-                      points[i].status = code == 0 ? "done" : "failed";
-                      if (code == 0)
-                        points[i].result =
-                            results::read_result(commands[i].log.parent_path() / points[i].name);
-                      progress.ended(i, code != 0);
+                    [&](size_t i, int code, const std::string& why) {
+                      endings[i] = {code, why};
+                      take_result(sweep.folder / points[i].name, points[i], endings[i]);
+                      progress.ended(i, endings[i].exit_code != 0);
                     }});
   return points;
 }
 
 // Throws where points failed: bad input where all of them say so, else a failure of fedclock's.
 void report_failures(const Sweep& sweep, const std::vector<results::SweepPoint>& points,
-                     const std::vector<int>& exit_codes) {
+                     const std::vector<Ending>& endings) {
   std::string failures;
   bool all_bad_input = true;
   for (size_t i = 0; i < points.size(); ++i) {
-    if (exit_codes[i] == 0) continue;
+    const auto& [code, why] = endings[i];
+    if (code == 0) continue;
     const fs::path log = sweep.folder / (points[i].name + ".log");
-    failures += fmt::format("\n{} failed with exit code {} ({}):\n{}", points[i].name,
-                            exit_codes[i], log.string(), last_lines(log));
-    all_bad_input = all_bad_input && exit_codes[i] == 2;
+    failures += fmt::format("\n{} failed with exit code {} ({}):\n{}", points[i].name, code,
+                            log.string(), why.empty() ? last_lines(log) : why);
+    all_bad_input = all_bad_input && code == 2;
   }
   if (failures.empty()) return;
-  failures = "some points failed; the others are in the table" + failures;
+  failures = "some points failed" + failures;
   if (all_bad_input) throw InputError(failures);
   throw std::runtime_error(failures);
+}
+
+// Where a point was refused because its folder holds another run's result, a table that is there
+// already is about those runs: it stays.
+bool table_is_of_other_runs(const Sweep& sweep, const std::vector<Ending>& endings) {
+  if (!fs::exists(sweep.folder / "sweep.csv")) return false;
+  for (size_t i = 0; i < endings.size(); ++i) {
+    const fs::path result = sweep.folder / sweep.grid[i].name / "result.pb";
+    if (endings[i].exit_code == 2 && fs::exists(result)) return true;
+  }
+  return false;
+}
+
+void write_table(const fs::path& table, const std::string& text) {
+  std::ofstream out(table, std::ios::binary);
+  out << text;
+  out.close();
+  if (!out) throw InputError(table.string() + ": cannot be written: is the disk full?");
+}
+
+void print_target(const Sweep& sweep, double target, bool given) {
+  const std::string other = " (--target sets another)";
+  const std::string from = sweep.stop_accuracy ? ", the scenario's stop.accuracy" + other
+                                               : ", the highest that all points reach" + other;
+  fmt::print("target accuracy {:.4f}{}\n", target, given ? "" : from);
 }
 
 void sweep(const SweepOptions& options) {
@@ -325,22 +374,18 @@ void sweep(const SweepOptions& options) {
                "\ninterrupted: what is finished is in the store, if there is one; the same "
                "command goes on from there\n");
   });
-  std::vector<int> exit_codes;
-  const std::vector<results::SweepPoint> points = run_points(options, sweep, exit_codes);
-  const std::optional<double> target = results::sweep_target(points, options.target);
+  std::vector<Ending> endings;
+  const std::vector<results::SweepPoint> points = run_points(options, sweep, endings);
+  const std::optional<double> target =
+      results::sweep_target(points, options.target ? options.target : sweep.stop_accuracy);
   const fs::path table = sweep.folder / "sweep.csv";
-  std::ofstream out(table, std::ios::binary);
-  out << results::sweep_csv(sweep.paths, points, target);
-  out.close();
-  if (!out) throw InputError(table.string() + ": cannot be written: is the disk full?");
-  if (target) {
-    fmt::print("target accuracy {:.4f}{}\n", *target,
-               options.target ? "" : ", the highest that all points reach (--target sets another)");
-  }
+  const bool keep = !options.overwrite && table_is_of_other_runs(sweep, endings);
+  if (!keep) write_table(table, results::sweep_csv(sweep.paths, points, target));
+  if (target) print_target(sweep, *target, options.target.has_value());
   print_points(points, target, options.explain);
   if (options.seeds.find(',') != std::string::npos && target) print_over_seeds(points);
-  fmt::print("written to {}\n", table.string());
-  report_failures(sweep, points, exit_codes);
+  fmt::print("{} {}\n", keep ? "of other runs, left as it was:" : "written to", table.string());
+  report_failures(sweep, points, endings);
 }
 
 }  // namespace
