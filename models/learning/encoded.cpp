@@ -66,6 +66,13 @@ EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer
   return set;
 }
 
+std::vector<const EncodedRow*> rows_of(const EncodedSet& set, std::span<const int32_t> rows) {
+  std::vector<const EncodedRow*> chosen;
+  chosen.reserve(rows.size());
+  for (int32_t row : rows) chosen.push_back(&set.rows.at(row));
+  return chosen;
+}
+
 nn::Batch make_batch(std::span<const EncodedRow* const> rows, int32_t pad) {
   ensure(!rows.empty(), "an empty batch");
   const auto count = static_cast<int64_t>(rows.size());

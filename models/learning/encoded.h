@@ -32,6 +32,9 @@ struct EncodedSet {
 EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer,
                   int64_t max_tokens);
 
+// Pointers to these rows of the set.
+std::vector<const EncodedRow*> rows_of(const EncodedSet& set, std::span<const int32_t> rows);
+
 // Pads to the longest of the chosen rows. [rows, tokens]
 nn::Batch make_batch(std::span<const EncodedRow* const> rows, int32_t pad);
 

@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "models/common/error.h"
+#include "models/learning/evaluate.h"
 #include "models/learning/graph.h"
+#include "models/learning/merge.h"
 #include "models/learning/train.h"
 #include "models/nn/hugging_face.h"
 #include "models/nn/peft.h"
@@ -44,7 +46,7 @@ class LazyTask {
  private:
   void make() {
     const Base base = std::exchange(spec_.base, {})();  // its texts may be large
-    task_.base = std::make_shared<const nn::Transformer>(base.architecture, *base.weights);
+    task_.set_base(base.architecture, *base.weights);
     task_.adapter = spec_.adapter;
     task_.train = encode(spec_.train, *base.tokenizer, spec_.max_tokens);
     task_.test = encode(spec_.test, *base.tokenizer, spec_.max_tokens);
@@ -79,7 +81,7 @@ Digest initial_name(const Digest& task, int64_t depth, uint64_t seed) {
 
 Digest train_name(const Digest& task, const Digest& start, const TrainJob& job) {
   DigestBuilder name;
-  name.add("train").add(1).add(task).add(start).add(std::as_bytes(std::span(*job.rows)));
+  name.add("train").add(2).add(task).add(start).add(std::as_bytes(std::span(*job.rows)));
   const TrainSettings& s = job.settings;
   name.add(s.steps).add(s.epochs).add(s.batch_rows).add(static_cast<int>(s.optimizer));
   name.add(s.weight_decay).add(s.momentum).add(s.clip_norm);
@@ -97,7 +99,7 @@ Digest merge_name(const std::vector<Graph::Handle>& states, const std::vector<do
 Digest evaluation_name(const Digest& task, const Digest& state, RowSource source,
                        std::span<const int32_t> rows, int64_t rows_a_pass) {
   DigestBuilder name;
-  name.add("evaluate").add(1).add(task).add(state).add(static_cast<int>(source));
+  name.add("evaluate").add(2).add(task).add(state).add(static_cast<int>(source));
   return name.add(std::as_bytes(rows)).add(rows_a_pass).finish();
 }
 

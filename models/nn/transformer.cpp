@@ -4,10 +4,10 @@
 
 #include <cmath>
 #include <limits>
-#include <numbers>
 
 #include "models/common/error.h"
 #include "models/common/random.h"
+#include "models/nn/rotary.h"
 
 namespace fedclock::nn {
 
@@ -24,29 +24,6 @@ const at::Tensor& require(const TensorMap& tensors, const std::string& name) {
 at::Tensor find(const TensorMap& tensors, const std::string& name) {
   const auto found = tensors.find(name);
   return found == tensors.end() ? at::Tensor() : found->second;
-}
-
-// Angular frequency of each pair of a head's elements: theta^(-2i / head_width), slowed down for
-// long waves in Llama 3's way (frequencies between the two limits are interpolated).
-std::vector<double> rope_frequencies(const Architecture& a) {
-  std::vector<double> frequencies;
-  for (int64_t i = 0; i < a.head_width / 2; ++i) {
-    double frequency =
-        std::pow(a.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(a.head_width));
-    if (a.rope_scaling) {
-      const auto& s = *a.rope_scaling;
-      const double turns = s.original_max_tokens * frequency / (2.0 * std::numbers::pi);
-      if (turns < s.low_frequency_factor) {
-        frequency /= s.factor;
-      } else if (turns < s.high_frequency_factor) {
-        const double smooth =
-            (turns - s.low_frequency_factor) / (s.high_frequency_factor - s.low_frequency_factor);
-        frequency = (1.0 - smooth) * frequency / s.factor + smooth * frequency;
-      }
-    }
-    frequencies.push_back(frequency);
-  }
-  return frequencies;
 }
 
 // Rotates the two halves of each head: x [rows, heads, tokens, head_width].
@@ -111,15 +88,19 @@ struct Transformer::Context {
   at::Tensor cos, sin;  // [tokens, head_width / 2]
 };
 
-Transformer::Transformer(const Architecture& architecture, const TensorMap& weights)
-    : architecture_(architecture) {
-  const Architecture& a = architecture_;
-  for (const auto& parameter : parameter_shapes(a)) {
+void check_weights(const Architecture& architecture, const TensorMap& weights) {
+  for (const auto& parameter : parameter_shapes(architecture)) {
     const at::Tensor& tensor = require(weights, parameter.name);
     if (tensor.sizes() != at::IntArrayRef(parameter.shape)) {
       throw ProgrammerError("a tensor of the wrong shape: " + parameter.name);
     }
   }
+}
+
+Transformer::Transformer(const Architecture& architecture, const TensorMap& weights)
+    : architecture_(architecture) {
+  const Architecture& a = architecture_;
+  check_weights(a, weights);
   const auto norm_weights = [&](const std::string& name) {
     return NormWeights{find(weights, name + ".weight"), find(weights, name + ".bias")};
   };
@@ -141,17 +122,12 @@ Transformer::Transformer(const Architecture& architecture, const TensorMap& weig
     layers_.push_back(std::move(one));
   }
   if (a.positions == Positions::kRotary) {
-    const auto frequencies = rope_frequencies(a);
-    const auto half = static_cast<int64_t>(frequencies.size());
-    rope_cos_ = at::empty({a.max_tokens, half}, at::kFloat);
-    rope_sin_ = at::empty({a.max_tokens, half}, at::kFloat);
-    for (int64_t t = 0; t < a.max_tokens; ++t) {
-      for (int64_t i = 0; i < half; ++i) {
-        const double angle = static_cast<double>(t) * frequencies[i];
-        rope_cos_.data_ptr<float>()[t * half + i] = static_cast<float>(std::cos(angle));
-        rope_sin_.data_ptr<float>()[t * half + i] = static_cast<float>(std::sin(angle));
-      }
-    }
+    const RotaryAngles angles = rotary_angles(a);
+    const auto table = [&](const std::vector<float>& values) {
+      return at::tensor(values, at::kFloat).view({a.max_tokens, a.head_width / 2});
+    };
+    rope_cos_ = table(angles.cos);
+    rope_sin_ = table(angles.sin);
   }
 }
 

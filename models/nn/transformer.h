@@ -16,6 +16,9 @@
 
 namespace fedclock::nn {
 
+// ProgrammerError unless `weights` has all of parameter_shapes(), each with its shape.
+void check_weights(const Architecture& architecture, const TensorMap& weights);
+
 // Tokens of several rows, padded at the end to the longest.
 struct Batch {
   at::Tensor ids;    // [rows, tokens] int64

@@ -69,8 +69,7 @@ Workload make_workload(nn::Kind kind, int64_t layers, std::vector<nn::Target> ta
       decoder ? nn::decoder_architecture(layers, 128, 4, 4, 512, kTokens, kVocabulary)
               : nn::encoder_architecture(layers, 128, 4, 512, kTokens, kVocabulary);
   Workload work;
-  work.task.base =
-      std::make_shared<const nn::Transformer>(architecture, nn::random_weights(architecture, 1));
+  work.task.set_base(architecture, nn::random_weights(architecture, 1));
   work.task.adapter = {.rank = 8, .alpha = 16, .dropout = 0, .targets = targets};
   work.task.train = random_rows(decoder);
   work.start = nn::random_adapter(architecture, work.task.adapter, depth, decoder ? 0 : 4, 1);

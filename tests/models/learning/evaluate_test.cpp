@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "models/common/error.h"
-#include "models/learning/train.h"
+#include "models/learning/evaluate.h"
 #include "tests/models/learning/tiny.h"
 
 namespace fedclock::learning {
@@ -184,7 +184,7 @@ TEST_CASE("evaluate: the longest answer has room after the longest prompt") {
   // own must still fit behind its prompt.
   const Base base = tiny_base(nn::Kind::kDecoder);
   LearningTask task;
-  task.base = std::make_shared<const nn::Transformer>(base.architecture, *base.weights);
+  task.set_base(base.architecture, *base.weights);
   task.adapter = tiny_adapter_spec();
   const data::Dataset dataset{instructions().rows, {"yes", "birds find seeds and hay"}};
   data::Dataset shorter = dataset;

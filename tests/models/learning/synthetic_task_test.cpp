@@ -11,6 +11,7 @@
 #include "models/data/bpe.h"
 #include "models/data/synthetic.h"
 #include "models/learning/pretrain.h"
+#include "models/learning/evaluate.h"
 #include "models/learning/train.h"
 
 namespace fedclock::learning {
@@ -52,7 +53,7 @@ Family make_family() {
 // Test accuracy after `steps` steps on all rows.
 double lora_accuracy(const Family& family, int64_t depth, int64_t steps) {
   LearningTask task;
-  task.base = std::make_shared<nn::Transformer>(family.architecture, family.base);
+  task.set_base(family.architecture, family.base);
   task.adapter.targets = {nn::Target::kQ, nn::Target::kK,  nn::Target::kV,
                           nn::Target::kO, nn::Target::kUp, nn::Target::kDown};
   task.pad = family.tokenizer->pad();

@@ -10,6 +10,8 @@
 #include "models/common/random.h"
 #include "models/data/bpe.h"
 #include "models/learning/base.h"
+#include "models/learning/evaluate.h"
+#include "models/learning/merge.h"
 #include "models/learning/train.h"
 #include "models/nn/torch.h"
 #include "models/nn/transformer.h"
@@ -71,7 +73,7 @@ inline EncodedSet tiny_rows(int64_t count, bool responses, uint64_t seed) {
 inline LearningTask tiny_task(nn::Kind kind, bool responses = false) {
   const nn::Architecture architecture = tiny_architecture(kind, 40);
   LearningTask task;
-  task.base = std::make_shared<const nn::Transformer>(architecture, tiny_weights(architecture));
+  task.set_base(architecture, tiny_weights(architecture));
   task.adapter = tiny_adapter_spec();
   task.train = tiny_rows(60, responses, 1);
   task.test = tiny_rows(31, responses, 2);

@@ -1,0 +1,68 @@
+// The elementwise passes of a transformer's layers over float32 rows, forward and backward, each
+// reading and writing memory once. All matrices are row-major.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "models/nn/architecture.h"
+
+namespace fedclock::nn {
+
+// Of a norm's rows: what its backward pass needs beside its input.
+struct NormRows {
+  float* mean = nullptr;     // [n]; left alone by RMS norms
+  float* inverse = nullptr;  // [n]: 1 / standard deviation, or 1 / root mean square
+};
+
+struct NormParameters {
+  Norm kind = Norm::kLayerNorm;
+  float epsilon = 0;
+  const float* weight = nullptr;  // [width]
+  const float* bias = nullptr;    // [width] or none
+};
+
+// sum <- residual + branch + bias, normed <- norm(sum); [n, width] each. `branch` and `bias`
+// [width] may be absent; `sum` may be `residual` or `branch`, or absent.
+void residual_norm(const NormParameters& norm, int64_t n, int64_t width, const float* residual,
+                   const float* branch, const float* bias, float* sum, float* normed,
+                   NormRows rows);
+
+// d_input <- gradient of the norm's input, + `addend` where there is one; [n, width] each. d_input
+// may be `d_normed` or `addend`.
+void norm_backward(const NormParameters& norm, int64_t n, int64_t width, const float* input,
+                   NormRows rows, const float* d_normed, const float* addend, float* d_input);
+
+// x [n, width] += bias [width].
+void add_bias(int64_t n, int64_t width, const float* bias, float* x);
+
+// Of the feed-forward block: inner [n, ffn] <- act(up + bias), and up <- act'(up + bias). SwiGLU:
+// `up` is [n, 2 ffn], the up map's output, then the gate's; inner <- silu(gate) up, and both halves
+// become the product's derivatives. `bias` [columns of up] may be absent. With `keep_slopes` false
+// `up` is left as it is.
+void activation(Activation activation, int64_t n, int64_t ffn_width, const float* bias, float* up,
+                float* inner, bool keep_slopes);
+
+// slopes [n, parts * ffn] *= d_inner [n, ffn], in each part.
+void activation_backward(int64_t n, int64_t ffn_width, int64_t parts, const float* d_inner,
+                         float* slopes);
+
+// Each row of scores [tokens, tokens] <- softmax(scale * row), over its first i + 1 elements in row
+// i where `causal`; the others become 0.
+void softmax(int64_t tokens, bool causal, float scale, float* scores);
+// d_scores <- scale * p * (d_scores - sum(p * d_scores)), row by row.
+void softmax_backward(int64_t tokens, bool causal, float scale, const float* p, float* d_scores);
+
+// Rotary positions (2104.09864): rotates the two halves of each of the first `heads` heads of rows
+// x [tokens, stride] by the angles of cos and sin [tokens, head_width / 2]; backwards where
+// `inverse`.
+void rotate_heads(int64_t tokens, int64_t heads, int64_t head_width, int64_t stride,
+                  const float* cos, const float* sin, bool inverse, float* x);
+
+// Mean cross entropy's sum over rows: scores [n, classes] <- weight * (softmax - one-hot), the
+// scores' gradient; losses[i] <- -log p of the row's target, `correct` counts rows whose target
+// scores highest (the first of equals). Without `gradient` the scores stay as they are.
+int64_t cross_entropy(int64_t n, int64_t classes, std::span<const int32_t> targets, float weight,
+                      bool gradient, float* scores, double* losses);
+
+}  // namespace fedclock::nn

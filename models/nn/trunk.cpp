@@ -1,0 +1,322 @@
+#include "models/nn/trunk.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/common/error.h"
+#include "models/nn/attention.h"
+#include "models/nn/rotary.h"
+#include "models/nn/torch.h"
+#include "models/nn/transformer.h"
+
+namespace fedclock::nn {
+
+namespace {
+
+std::vector<float> values_of(const TensorMap& weights, const std::string& name) {
+  const auto found = weights.find(name);
+  if (found == weights.end()) return {};
+  const at::Tensor tensor = found->second.contiguous();
+  return {tensor.data_ptr<float>(), tensor.data_ptr<float>() + tensor.numel()};
+}
+
+const float* data_or_null(const std::vector<float>& values) {
+  return values.empty() ? nullptr : values.data();
+}
+
+}  // namespace
+
+void PackedRows::add(std::span<const int32_t> row_ids, std::span<const int32_t> row_types) {
+  ids.insert(ids.end(), row_ids.begin(), row_ids.end());
+  types.insert(types.end(), row_types.begin(), row_types.end());
+  offsets.push_back(static_cast<int64_t>(ids.size()));
+}
+
+Trunk::Trunk(const Architecture& architecture, const TensorMap& weights)
+    : architecture_(architecture) {
+  check_weights(architecture, weights);
+  const Architecture& a = architecture_;
+  const auto norm_weights = [&](const std::string& name) {
+    return NormWeights{values_of(weights, name + ".weight"), values_of(weights, name + ".bias")};
+  };
+  token_embedding_ = values_of(weights, "embeddings.token");
+  position_embedding_ = values_of(weights, "embeddings.position");
+  type_embedding_ = values_of(weights, "embeddings.type");
+  if (a.kind == Kind::kDecoder && !a.tied_head) lm_head_ = values_of(weights, "lm_head.weight");
+  embedding_norm_ = norm_weights("embeddings.norm");
+  for (int64_t layer = 0; layer < a.layers; ++layer) {
+    using enum Target;
+    layers_.push_back({MapGroup(a, layer, {kQ, kK, kV}, weights), MapGroup(a, layer, {kO}, weights),
+                       MapGroup(a, layer, {kUp, kGate}, weights),
+                       MapGroup(a, layer, {kDown}, weights)});
+    norms_.push_back(norm_weights(layer_tensor(layer, "attention_norm")));
+    norms_.push_back(norm_weights(layer_tensor(layer, "ffn_norm")));
+  }
+  if (a.norm_place == NormPlace::kBeforeBlock) norms_.push_back(norm_weights("final_norm"));
+  if (a.positions == Positions::kRotary) rope_ = rotary_angles(a);
+}
+
+ConstMatrix Trunk::output_embedding() const {
+  const auto& table = lm_head_.empty() ? token_embedding_ : lm_head_;
+  return {table.data(), architecture_.vocabulary, architecture_.width, architecture_.width, false};
+}
+
+NormParameters Trunk::norm(const NormWeights& weights) const {
+  return {architecture_.norm, static_cast<float>(architecture_.norm_epsilon),
+          data_or_null(weights.weight), data_or_null(weights.bias)};
+}
+
+// The norm after a block, numbered through all layers: two a layer.
+NormParameters Trunk::norm_after(int64_t block) const {
+  return norm(norms_[architecture_.norm_place == NormPlace::kBeforeBlock ? block + 1 : block]);
+}
+
+TrunkPass::TrunkPass(const Trunk& trunk, const AdapterSpec& spec, const TensorMap& tensors)
+    : trunk_(trunk) {
+  const double scale = spec.alpha / static_cast<double>(spec.rank);
+  for (const Trunk::Layer& layer : trunk.layers_) {
+    adapters_.push_back(
+        {GroupAdapters(layer.qkv, scale, tensors), GroupAdapters(layer.o, scale, tensors),
+         GroupAdapters(layer.up, scale, tensors), GroupAdapters(layer.down, scale, tensors)});
+  }
+  tapes_.resize(trunk.layers_.size());
+}
+
+void TrunkPass::embed(const PackedRows& rows, Matrix stream) {
+  const Architecture& a = trunk_.architecture_;
+  for (int64_t r = 0; r < rows.rows(); ++r) {
+    const int64_t begin = rows.offsets[r], tokens = rows.offsets[r + 1] - begin;
+    ensure(tokens > 0 && tokens <= a.max_tokens, "a row is empty or longer than max_tokens");
+    for (int64_t t = 0; t < tokens; ++t) {
+      const int32_t id = rows.ids[begin + t];
+      ensure(id >= 0 && id < a.vocabulary, "a token outside of the vocabulary");
+      float* x = stream.data + (begin + t) * a.width;
+      std::copy_n(trunk_.token_embedding_.data() + id * a.width, a.width, x);
+      if (a.positions == Positions::kLearned) {
+        add_bias(1, a.width, trunk_.position_embedding_.data() + (a.position_offset + t) * a.width,
+                 x);
+      }
+      if (a.token_types > 0) {
+        const int64_t type = rows.types.empty() ? 0 : rows.types[begin + t];
+        add_bias(1, a.width, trunk_.type_embedding_.data() + type * a.width, x);
+      }
+    }
+  }
+  if (a.embedding_norm) {
+    residual_norm(trunk_.norm(trunk_.embedding_norm_), stream.rows, a.width, stream.data, nullptr,
+                  nullptr, nullptr, stream.data, {});
+  }
+}
+
+void TrunkPass::rotate(Matrix qkv, bool inverse) const {
+  const Architecture& a = trunk_.architecture_;
+  for (size_t r = 0; r + 1 < offsets_.size(); ++r) {
+    rotate_heads(offsets_[r + 1] - offsets_[r], a.heads + a.kv_heads, a.head_width, qkv.stride,
+                 trunk_.rope_.cos.data(), trunk_.rope_.sin.data(), inverse,
+                 qkv.row_range(offsets_[r], 0).data);
+  }
+}
+
+void TrunkPass::attention_branch(int64_t layer, const Matrix& input, Matrix output,
+                                 AttentionTape* tape) {
+  const Architecture& a = trunk_.architecture_;
+  const Trunk::Layer& frozen = trunk_.layers_[layer];
+  const LayerAdapters& adapters = adapters_[layer];
+  const Matrix qkv = arena_.matrix(input.rows, frozen.qkv.out());
+  adapters.qkv.forward(input, qkv, arena_);
+  if (frozen.qkv.bias() != nullptr) add_bias(qkv.rows, qkv.columns, frozen.qkv.bias(), qkv.data);
+  if (a.positions == Positions::kRotary) rotate(qkv, false);
+  const Matrix mixed = arena_.matrix(input.rows, frozen.o.in());
+  float* weights = tape == nullptr ? nullptr : arena_.take(attention_weights_size(a, offsets_));
+  attention(a, offsets_, qkv, mixed, weights, arena_);
+  adapters.o.forward(mixed, output, arena_);
+  if (tape != nullptr) *tape = {input, qkv, mixed, weights};
+}
+
+void TrunkPass::feed_forward_branch(int64_t layer, const Matrix& input, Matrix output,
+                                    FeedForwardTape* tape) {
+  const Architecture& a = trunk_.architecture_;
+  const Trunk::Layer& frozen = trunk_.layers_[layer];
+  const LayerAdapters& adapters = adapters_[layer];
+  const Matrix up = arena_.matrix(input.rows, frozen.up.out());
+  adapters.up.forward(input, up, arena_);
+  const Matrix inner = arena_.matrix(input.rows, a.ffn_width);
+  activation(a.activation, input.rows, a.ffn_width, frozen.up.bias(), up.data, inner.data,
+             /*keep_slopes=*/tape != nullptr);
+  adapters.down.forward(inner, output, arena_);
+  if (tape != nullptr) *tape = {input, up, inner};
+}
+
+// What goes from block to block.
+struct TrunkPass::Chain {
+  Matrix residual, normed;
+};
+
+void TrunkPass::run_layers(int64_t begin, int64_t end, Chain& chain, bool record) {
+  const Architecture& a = trunk_.architecture_;
+  const bool before = a.norm_place == NormPlace::kBeforeBlock;
+  const int64_t n = chain.normed.rows;
+  // Without record all layers share these, and what the branches take.
+  const Matrix shared_output = record ? Matrix() : arena_.matrix(n, a.width);
+  for (int64_t block = 2 * begin; block < 2 * end; ++block) {
+    const int64_t layer = block / 2;
+    const bool of_attention = block % 2 == 0;
+    Tape* tape = record ? &tapes_[layer] : nullptr;
+    const Arena::Mark mark = arena_.mark();
+    const Matrix output = record ? arena_.matrix(n, a.width) : shared_output;
+    if (of_attention) {
+      attention_branch(layer, chain.normed, output, record ? &tape->attention : nullptr);
+    } else {
+      feed_forward_branch(layer, chain.normed, output, record ? &tape->feed_forward : nullptr);
+    }
+    if (!record) arena_.rewind(mark);
+    const Trunk::Layer& frozen = trunk_.layers_[layer];
+    const float* bias = (of_attention ? frozen.o : frozen.down).bias();
+    const Matrix normed = record ? arena_.matrix(n, a.width) : chain.normed;
+    const Matrix sum = record ? output : chain.residual;
+    NormRows rows;
+    if (record) rows = {arena_.take(n), arena_.take(n)};
+    residual_norm(trunk_.norm_after(block), n, a.width, chain.residual.data, output.data, bias,
+                  record || before ? sum.data : nullptr, normed.data, rows);
+    if (record) (of_attention ? tape->after_attention : tape->after_feed_forward) = {sum, rows};
+    chain.normed = normed;
+    chain.residual = before ? sum : normed;
+  }
+}
+
+Matrix TrunkPass::layers_below(const PackedRows& rows, int64_t layer) {
+  const Architecture& a = trunk_.architecture_;
+  offsets_ = rows.offsets;
+  arena_.rewind({});
+  const Matrix stream = arena_.matrix(rows.tokens(), a.width);
+  above_ = arena_.mark();
+  embed(rows, stream);
+  if (layer == 0) return stream;
+  Chain chain = begin_chain(stream, 0, /*overwrite=*/true);
+  run_layers(0, layer, chain, /*record=*/false);
+  return stream;
+}
+
+TrunkPass::Chain TrunkPass::begin_chain(const Matrix& stream, int64_t layer, bool overwrite) {
+  const Architecture& a = trunk_.architecture_;
+  if (a.norm_place == NormPlace::kAfterBlock) {
+    if (overwrite) return {stream, stream};
+    const Matrix copy = arena_.matrix(stream.rows, a.width);
+    std::copy_n(stream.data, stream.rows * a.width, copy.data);
+    return {copy, copy};
+  }
+  const Matrix normed = arena_.matrix(stream.rows, a.width);
+  Matrix residual = stream;
+  if (!overwrite) {
+    residual = arena_.matrix(stream.rows, a.width);
+    std::copy_n(stream.data, stream.rows * a.width, residual.data);
+  }
+  residual_norm(trunk_.norm(trunk_.norms_[2 * layer]), stream.rows, a.width, stream.data, nullptr,
+                nullptr, nullptr, normed.data, {});
+  return {residual, normed};
+}
+
+Matrix TrunkPass::layers_above(const PackedRows& rows, int64_t layer, const Matrix& stream,
+                               bool record) {
+  ensure(stream.rows == rows.tokens(), "a stream of other rows");
+  offsets_ = rows.offsets;
+  arena_.rewind(above_);
+  first_recorded_ = layer;
+  Chain chain = begin_chain(stream, layer, /*overwrite=*/false);
+  run_layers(layer, trunk_.architecture_.layers, chain, record);
+  return chain.normed;
+}
+
+Matrix TrunkPass::hidden(const PackedRows& rows) {
+  return layers_above(rows, 0, layers_below(rows, 0), /*record=*/false);
+}
+
+namespace {
+
+// Where the lowest wanted gradient is: no pass goes further down than that. Groups of a layer are
+// numbered in forward order.
+struct Lowest {
+  int64_t layer = -1, group = 0;
+};
+
+}  // namespace
+
+void TrunkPass::backward(Matrix d_hidden, TensorMap& gradients, Onto gradients_onto) {
+  const Architecture& a = trunk_.architecture_;
+  const bool before = a.norm_place == NormPlace::kBeforeBlock;
+  Lowest lowest;
+  for (int64_t layer = a.layers - 1; layer >= 0; --layer) {
+    const LayerAdapters& of = adapters_[layer];
+    const GroupAdapters* groups[] = {&of.qkv, &of.o, &of.up, &of.down};
+    for (int64_t group = 3; group >= 0; --group) {
+      if (groups[group]->wants(gradients)) lowest = {layer, group};
+    }
+  }
+  if (lowest.layer < 0) return;
+  ensure(lowest.layer >= first_recorded_, "a gradient is wanted below what was recorded");
+  const Arena::Mark mark = arena_.mark();
+  const Matrix d_normed = d_hidden;
+  const Matrix d_sum = before ? arena_.matrix(d_hidden.rows, a.width) : d_hidden;
+  const float* d_residual = nullptr;  // known from the second block on
+  for (int64_t block = 2 * a.layers - 1; block >= 2 * lowest.layer; --block) {
+    const int64_t layer = block / 2;
+    const bool of_attention = block % 2 == 0;
+    const Tape& tape = tapes_[layer];
+    const NormTape& norm = of_attention ? tape.after_attention : tape.after_feed_forward;
+    norm_backward(trunk_.norm_after(block), d_hidden.rows, a.width, norm.sum.data, norm.rows,
+                  d_normed.data, d_residual, d_sum.data);
+    const int64_t stop = layer == lowest.layer ? lowest.group : -1;
+    const Arena::Mark scratch = arena_.mark();
+    if (of_attention) {
+      attention_backward(layer, d_sum, d_normed, stop, gradients, gradients_onto);
+    } else {
+      feed_forward_backward(layer, d_sum, d_normed, stop - 2, gradients, gradients_onto);
+      if (stop >= 2) break;
+    }
+    arena_.rewind(scratch);
+    if (before) d_residual = d_sum.data;
+  }
+  arena_.rewind(mark);
+}
+
+Onto TrunkPass::input_gradient_onto() const {
+  return trunk_.architecture_.norm_place == NormPlace::kBeforeBlock ? Onto::kNothing
+                                                                    : Onto::kItself;
+}
+
+void TrunkPass::feed_forward_backward(int64_t layer, const Matrix& d_output, Matrix d_input,
+                                      int64_t lowest_group, TensorMap& gradients,
+                                      Onto gradients_onto) {
+  const Architecture& a = trunk_.architecture_;
+  const FeedForwardTape& tape = tapes_[layer].feed_forward;
+  const LayerAdapters& adapters = adapters_[layer];
+  adapters.down.adapter_gradients(tape.inner, d_output, gradients, gradients_onto, arena_);
+  if (lowest_group == 1) return;
+  const Matrix d_inner = arena_.matrix(d_output.rows, a.ffn_width);
+  adapters.down.input_gradient(d_output, d_inner, Onto::kNothing, arena_);
+  const Matrix& d_up = tape.slopes;  // becomes the gradient in place
+  activation_backward(d_up.rows, a.ffn_width, d_up.columns / a.ffn_width, d_inner.data, d_up.data);
+  adapters.up.adapter_gradients(tape.input, d_up, gradients, gradients_onto, arena_);
+  if (lowest_group == 0) return;
+  adapters.up.input_gradient(d_up, d_input, input_gradient_onto(), arena_);
+}
+
+void TrunkPass::attention_backward(int64_t layer, const Matrix& d_output, Matrix d_input,
+                                   int64_t lowest_group, TensorMap& gradients,
+                                   Onto gradients_onto) {
+  const Architecture& a = trunk_.architecture_;
+  const AttentionTape& tape = tapes_[layer].attention;
+  const LayerAdapters& adapters = adapters_[layer];
+  adapters.o.adapter_gradients(tape.mixed, d_output, gradients, gradients_onto, arena_);
+  if (lowest_group == 1) return;
+  const Matrix d_mixed = arena_.matrix(d_output.rows, tape.mixed.columns);
+  adapters.o.input_gradient(d_output, d_mixed, Onto::kNothing, arena_);
+  const Matrix d_qkv = arena_.matrix(d_output.rows, tape.qkv.columns);
+  nn::attention_backward(a, offsets_, tape.qkv, tape.weights, d_mixed, d_qkv, arena_);
+  if (a.positions == Positions::kRotary) rotate(d_qkv, true);
+  adapters.qkv.adapter_gradients(tape.input, d_qkv, gradients, gradients_onto, arena_);
+  if (lowest_group == 0) return;
+  adapters.qkv.input_gradient(d_qkv, d_input, input_gradient_onto(), arena_);
+}
+
+}  // namespace fedclock::nn
