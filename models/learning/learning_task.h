@@ -11,7 +11,7 @@ namespace fedclock::learning {
 
 // Tokens that go through the layers together: enough for full-speed products, few enough that a
 // layer's activations stay in the processor's caches (bench_training: TOKENS is best on W1 and W2).
-inline constexpr int64_t kTokensAtOnce = 1024;
+inline constexpr int64_t kTokensAtOnce = 512;
 
 struct LearningTask {
   std::shared_ptr<const nn::Transformer> base;  // by stock operators

@@ -20,6 +20,17 @@ Matrix matrix_of(const at::Tensor& tensor) {
   return {tensor.data_ptr<float>(), tensor.size(0), tensor.size(1)};
 }
 
+// to [n, m] <- from [m, n], or + from.
+void transpose(const Matrix& from, Matrix to, Onto onto) {
+  for (int64_t r = 0; r < to.rows; ++r) {
+    float* row = to.row_range(r, 1).data;
+    for (int64_t c = 0; c < to.columns; ++c) {
+      const float value = from.data[c * from.stride + r];
+      row[c] = onto == Onto::kItself ? row[c] + value : value;
+    }
+  }
+}
+
 }  // namespace
 
 MapGroup::MapGroup(const Architecture& architecture, int64_t layer, std::vector<Target> targets,
@@ -155,9 +166,11 @@ void GroupAdapters::adapter_gradients(const Matrix& x, const Matrix& d_y, Tensor
     int64_t at = 0;
     for (const Pair& pair : pairs_) {
       if (wanted(pair.name_b)) {
-        multiply(d_y.column_range(pair.map.first, pair.map.out).t(),
-                 low.column_range(at, pair.a.rows), matrix_of(gradients.at(pair.name_b)), scale_,
-                 onto);
+        // B's gradient turned over: a product with few rows is fast, one with few columns is not.
+        const Matrix turned = arena.matrix(pair.b.columns, pair.b.rows);
+        multiply(low.column_range(at, pair.a.rows).t(),
+                 d_y.column_range(pair.map.first, pair.map.out), turned, scale_);
+        transpose(turned, matrix_of(gradients.at(pair.name_b)), onto);
       }
       at += pair.a.rows;
     }
