@@ -21,9 +21,10 @@ struct LearningTask {
   int32_t pad = 0;
   int64_t evaluation_rows = 128;  // most rows of a forward pass
 
-  void set_base(const nn::Architecture& architecture, const nn::TensorMap& weights) {
+  void set_base(const nn::Architecture& architecture, const nn::TensorMap& weights,
+                nn::Precision precision = nn::Precision::kFp32) {
     base = std::make_shared<const nn::Transformer>(architecture, weights);
-    trunk = std::make_shared<const nn::Trunk>(architecture, weights);
+    trunk = std::make_shared<const nn::Trunk>(architecture, weights, precision);
   }
 };
 

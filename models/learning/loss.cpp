@@ -80,7 +80,7 @@ TargetLosses classes(const nn::Trunk& trunk, const nn::TensorMap& tensors, const
   nn::add_bias(scores.rows, scores.columns, tensors.at("head.bias").data_ptr<float>(), scores.data);
   TargetLosses result;
   result.losses.resize(examples.targets.size());
-  result.correct = nn::cross_entropy(scores.rows, scores.columns, examples.targets,
+  result.correct = nn::cross_entropy(scores.rows, scores.columns, examples.targets.data(),
                                      gradients == nullptr ? 0 : gradients->weight,
                                      gradients != nullptr, scores.data, result.losses.data());
   if (gradients == nullptr) return result;
@@ -118,7 +118,7 @@ TargetLosses responses(const nn::Trunk& trunk, const Examples& examples, const M
     }
     multiply(states, embedding.t(), scores);
     result.correct +=
-        nn::cross_entropy(n, scores.columns, std::span(examples.targets).subspan(begin, n),
+        nn::cross_entropy(n, scores.columns, examples.targets.data() + begin,
                           gradients == nullptr ? 0 : gradients->weight, gradients != nullptr,
                           scores.data, result.losses.data() + begin);
     if (gradients == nullptr) continue;

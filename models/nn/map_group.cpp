@@ -34,7 +34,7 @@ void transpose(const Matrix& from, Matrix to, Onto onto) {
 }  // namespace
 
 MapGroup::MapGroup(const Architecture& architecture, int64_t layer, std::vector<Target> targets,
-                   const TensorMap& weights)
+                   const TensorMap& weights, Precision precision)
     : layer_(layer) {
   for (const Target target : targets) {
     const auto shape = linear_shape(architecture, target);
@@ -58,6 +58,21 @@ MapGroup::MapGroup(const Architecture& architecture, int64_t layer, std::vector<
       std::copy_n(bias->contiguous().data_ptr<float>(), map.out, bias_.data() + map.first);
     }
   }
+  if (precision == Precision::kFp32) return;
+  forward_bf16_.emplace(forward_weights());
+  backward_bf16_.emplace(backward_weights());
+  by_input_ = {};
+  by_output_ = {};
+}
+
+void MapGroup::forward(const Matrix& x, Matrix y, Arena& arena) const {
+  if (rounded()) return forward_bf16_->multiply(x, y, Onto::kNothing, arena);
+  multiply(x, forward_weights(), y);
+}
+
+void MapGroup::input_gradient(const Matrix& d_y, Matrix d_x, Onto onto, Arena& arena) const {
+  if (rounded()) return backward_bf16_->multiply(d_y, d_x, onto, arena);
+  multiply(d_y, backward_weights(), d_x, 1, onto);
 }
 
 GroupAdapters::GroupAdapters(const MapGroup& group, double scale, const TensorMap& tensors)
@@ -73,6 +88,8 @@ GroupAdapters::GroupAdapters(const MapGroup& group, double scale, const TensorMa
 }
 
 bool GroupAdapters::worth_merging(int64_t rows) const {
+  // What small adapters add to a weight would be lost in rounding it.
+  if (group_->rounded()) return false;
   // Merging touches in x out weights; applying beside W touches rows x (in + out) activations.
   return rows * (group_->in() + group_->out()) >= group_->in() * group_->out();
 }
@@ -101,10 +118,10 @@ Matrix GroupAdapters::reduced_gradient(const Matrix& d_y, Arena& arena) const {
 }
 
 void GroupAdapters::forward(const Matrix& x, Matrix y, Arena& arena) const {
-  const ConstMatrix frozen = group_->forward_weights();  // [in, out]
-  if (pairs_.empty()) return multiply(x, frozen, y);
+  if (pairs_.empty()) return group_->forward(x, y, arena);
   const Arena::Mark mark = arena.mark();
   if (worth_merging(x.rows)) {
+    const ConstMatrix frozen = group_->forward_weights();  // [in, out]
     const Matrix merged = arena.matrix(frozen.rows, frozen.columns);
     std::copy_n(frozen.data, frozen.rows * frozen.columns, merged.data);
     for (const Pair& pair : pairs_) {
@@ -113,7 +130,7 @@ void GroupAdapters::forward(const Matrix& x, Matrix y, Arena& arena) const {
     }
     multiply(x, merged, y);
   } else {
-    multiply(x, frozen, y);
+    group_->forward(x, y, arena);
     const Matrix low = reduced(x, arena);
     int64_t at = 0;
     for (const Pair& pair : pairs_) {
@@ -126,10 +143,10 @@ void GroupAdapters::forward(const Matrix& x, Matrix y, Arena& arena) const {
 }
 
 void GroupAdapters::input_gradient(const Matrix& d_y, Matrix d_x, Onto onto, Arena& arena) const {
-  const ConstMatrix frozen = group_->backward_weights();  // [out, in]
-  if (pairs_.empty()) return multiply(d_y, frozen, d_x, 1, onto);
+  if (pairs_.empty()) return group_->input_gradient(d_y, d_x, onto, arena);
   const Arena::Mark mark = arena.mark();
   if (worth_merging(d_y.rows)) {
+    const ConstMatrix frozen = group_->backward_weights();  // [out, in]
     const Matrix merged = arena.matrix(frozen.rows, frozen.columns);
     std::copy_n(frozen.data, frozen.rows * frozen.columns, merged.data);
     for (const Pair& pair : pairs_) {
@@ -138,7 +155,7 @@ void GroupAdapters::input_gradient(const Matrix& d_y, Matrix d_x, Onto onto, Are
     }
     multiply(d_y, merged, d_x, 1, onto);
   } else {
-    multiply(d_y, frozen, d_x, 1, onto);
+    group_->input_gradient(d_y, d_x, onto, arena);
     const Matrix low = reduced_gradient(d_y, arena);
     int64_t at = 0;
     for (const Pair& pair : pairs_) {

@@ -1,9 +1,11 @@
 // The elementwise passes of a transformer's layers over float32 rows, forward and backward, each
 // reading and writing memory once. All matrices are row-major.
+//
+// Written in vectors, of AVX-512 where oneDNN may use it too, of AVX2 otherwise: what pins oneDNN's
+// instruction set (ONEDNN_MAX_CPU_ISA, before it loads) pins these.
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include "models/nn/architecture.h"
 
@@ -59,10 +61,27 @@ void softmax_backward(int64_t tokens, bool causal, float scale, const float* p, 
 void rotate_heads(int64_t tokens, int64_t heads, int64_t head_width, int64_t stride,
                   const float* cos, const float* sin, bool inverse, float* x);
 
+// Rounds to bfloat16, to nearest, ties to even. NaN stays NaN.
+void to_bf16(int64_t size, const float* from, uint16_t* to);
+
 // Mean cross entropy's sum over rows: scores [n, classes] <- weight * (softmax - one-hot), the
 // scores' gradient; losses[i] <- -log p of the row's target, `correct` counts rows whose target
 // scores highest (the first of equals). Without `gradient` the scores stay as they are.
-int64_t cross_entropy(int64_t n, int64_t classes, std::span<const int32_t> targets, float weight,
+int64_t cross_entropy(int64_t n, int64_t classes, const int32_t* targets, float weight,
                       bool gradient, float* scores, double* losses);
+
+// All of them, of one vector width.
+struct PassTable {
+  decltype(nn::residual_norm)* residual_norm;
+  decltype(nn::norm_backward)* norm_backward;
+  decltype(nn::add_bias)* add_bias;
+  decltype(nn::activation)* activation;
+  decltype(nn::activation_backward)* activation_backward;
+  decltype(nn::softmax)* softmax;
+  decltype(nn::softmax_backward)* softmax_backward;
+  decltype(nn::rotate_heads)* rotate_heads;
+  decltype(nn::to_bf16)* to_bf16;
+  decltype(nn::cross_entropy)* cross_entropy;
+};
 
 }  // namespace fedclock::nn

@@ -32,7 +32,7 @@ void PackedRows::add(std::span<const int32_t> row_ids, std::span<const int32_t> 
   offsets.push_back(static_cast<int64_t>(ids.size()));
 }
 
-Trunk::Trunk(const Architecture& architecture, const TensorMap& weights)
+Trunk::Trunk(const Architecture& architecture, const TensorMap& weights, Precision precision)
     : architecture_(architecture) {
   check_weights(architecture, weights);
   const Architecture& a = architecture_;
@@ -46,9 +46,10 @@ Trunk::Trunk(const Architecture& architecture, const TensorMap& weights)
   embedding_norm_ = norm_weights("embeddings.norm");
   for (int64_t layer = 0; layer < a.layers; ++layer) {
     using enum Target;
-    layers_.push_back({MapGroup(a, layer, {kQ, kK, kV}, weights), MapGroup(a, layer, {kO}, weights),
-                       MapGroup(a, layer, {kUp, kGate}, weights),
-                       MapGroup(a, layer, {kDown}, weights)});
+    const auto group = [&](std::vector<Target> targets) {
+      return MapGroup(a, layer, std::move(targets), weights, precision);
+    };
+    layers_.push_back({group({kQ, kK, kV}), group({kO}), group({kUp, kGate}), group({kDown})});
     norms_.push_back(norm_weights(layer_tensor(layer, "attention_norm")));
     norms_.push_back(norm_weights(layer_tensor(layer, "ffn_norm")));
   }

@@ -37,7 +37,8 @@ struct PackedRows {
 class Trunk {
  public:
   // `weights` as in Transformer.
-  Trunk(const Architecture& architecture, const TensorMap& weights);
+  Trunk(const Architecture& architecture, const TensorMap& weights,
+        Precision precision = Precision::kFp32);
 
   const Architecture& architecture() const { return architecture_; }
   ConstMatrix output_embedding() const;  // [vocabulary, width]

@@ -185,7 +185,7 @@ class Model:
         pair = pairs.get((layer, target))
         if pair is None:
             return y
-        return y + F.linear(F.linear(x, pair[0]), pair[1]) * self.lora_scale
+        return torch.addmm(y, F.linear(x, pair[0]), pair[1].t(), alpha=self.lora_scale)
 
     def rotate(self, x):
         first, second = x.chunk(2, -1)

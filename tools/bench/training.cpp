@@ -1,93 +1,36 @@
-// Training throughput on fixed workloads, one thread, beside what the machine's sgemm does on the
-// same matrix shapes in the same process.
-//
-//   W1  encoder, 6 layers, width 128, 4 heads, 16 sequences of 64 tokens, LoRA of rank 8 on q and
-//   v,
-//       depth 6, 3 and 1; a step of AdamW
-//   W2  decoder, 4 layers, width 128, 4 heads, vocabulary 96, 64 tokens, LoRA of rank 8 on q, k, v,
-//       o, up and down; a client's round of 4 SGD steps of 16 sequences
+// Throughput of training and evaluation on fixed workloads (tools/bench/workloads.h), one thread,
+// beside what the machine's sgemm does on the same matrix shapes in the same process.
 //
 // FLOPs are those of the plan (models/cost/work.h): what is computed beyond it earns nothing.
-//   bench_training [options of Google Benchmark]; portable kernels, FEDCLOCK_BENCH_NATIVE=1: native
+//   bench_training [options of Google Benchmark]
+//   bench_training --write FOLDER     writes the workloads, for tools/bench/pytorch_loop.py
+//   bench_training --measure NAME [--workers N] [--seconds S] [--bf16]
+//                                     prints one line of JSON, for tools/bench/compare_training
+// Portable kernels; FEDCLOCK_BENCH_NATIVE=1: native. FEDCLOCK_BENCH_BF16=1: native, with bf16.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
-#include <memory>
-#include <numeric>
-#include <vector>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <thread>
 
-#include "models/common/random.h"
-#include "models/cost/work.h"
-#include "models/learning/train.h"
-#include "models/nn/torch.h"
+#include "models/learning/evaluate.h"
+#include "models/nn/files.h"
+#include "models/nn/matrix.h"
+#include "models/nn/safetensors.h"
+#include "tools/bench/workloads.h"
 #include "tools/fedclock/pin_kernels.h"
 
 namespace {
 
+using namespace fedclock::bench;
 namespace nn = fedclock::nn;
-using fedclock::learning::EncodedRow;
-using fedclock::learning::LearningTask;
-using fedclock::learning::OptimizerKind;
-using fedclock::learning::TrainJob;
-
-constexpr int64_t kTokens = 64;
-constexpr int64_t kBatchRows = 16;
-constexpr int64_t kVocabulary = 96;
-
-struct Workload {
-  LearningTask task;
-  nn::TensorMap start;
-  TrainJob job;
-  fedclock::cost::TrainingPlan plan;
-};
-
-// Rows of full length with random tokens; of a decoder every token but the first is a response.
-fedclock::learning::EncodedSet random_rows(bool responses) {
-  fedclock::learning::EncodedSet set;
-  set.classes = 4;
-  if (responses) set.answers = {{3}, {4}, {5}, {6}};
-  for (int64_t r = 0; r < 256; ++r) {
-    fedclock::Random random(1, "bench rows", r);
-    EncodedRow row;
-    row.label = static_cast<int>(r % 4);
-    for (int64_t t = 0; t < kTokens; ++t) {
-      row.ids.push_back(static_cast<int32_t>(random.below(kVocabulary)));
-    }
-    row.types.assign(kTokens, 0);
-    row.response_begin = responses ? 1 : 0;
-    set.rows.push_back(std::move(row));
-  }
-  return set;
-}
-
-Workload make_workload(nn::Kind kind, int64_t layers, std::vector<nn::Target> targets,
-                       int64_t depth, int64_t steps, OptimizerKind optimizer) {
-  const bool decoder = kind == nn::Kind::kDecoder;
-  const nn::Architecture architecture =
-      decoder ? nn::decoder_architecture(layers, 128, 4, 4, 512, kTokens, kVocabulary)
-              : nn::encoder_architecture(layers, 128, 4, 512, kTokens, kVocabulary);
-  Workload work;
-  work.task.set_base(architecture, nn::random_weights(architecture, 1));
-  work.task.adapter = {.rank = 8, .alpha = 16, .dropout = 0, .targets = targets};
-  work.task.train = random_rows(decoder);
-  work.start = nn::random_adapter(architecture, work.task.adapter, depth, decoder ? 0 : 4, 1);
-  std::vector<int32_t> rows(work.task.train.rows.size());
-  std::iota(rows.begin(), rows.end(), 0);
-  work.job.rows = std::make_shared<const std::vector<int32_t>>(std::move(rows));
-  work.job.settings = {
-      .steps = steps, .epochs = 0, .batch_rows = kBatchRows, .optimizer = optimizer};
-  work.job.depth = depth;
-  work.job.learning_rate = 1e-3;
-  work.plan = {.depth = depth,
-               .rank = 8,
-               .targets = targets,
-               .batch_rows = kBatchRows,
-               .sequence_tokens = kTokens,
-               .head_outputs = decoder ? 0 : 4};
-  return work;
-}
+namespace learning = fedclock::learning;
 
 double seconds_of(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -95,16 +38,29 @@ double seconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// FLOP/s of [rows, in] x [in, out], the best of several tries.
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values.at(values.size() / 2);
+}
+
+// FLOP/s of [rows, in] x [in, out], the best of several tries of both OpenBLAS (libtorch's) and
+// oneDNN.
 double sgemm_flops(int64_t rows, int64_t in, int64_t out) {
   const at::Tensor a = at::randn({rows, in}), b = at::randn({in, out});
   at::Tensor c = at::empty({rows, out});
   constexpr int kProducts = 40;
   double best_s = 1e9;
-  for (int i = 0; i < 10; ++i) {
+  const auto attempt = [&](const auto& product) {
     best_s = std::min(best_s, seconds_of([&] {
-                        for (int k = 0; k < kProducts; ++k) at::mm_out(c, a, b);
+                        for (int k = 0; k < kProducts; ++k) product();
                       }));
+  };
+  for (int i = 0; i < 10; ++i) {
+    attempt([&] { at::mm_out(c, a, b); });
+    attempt([&] {
+      nn::multiply({a.data_ptr<float>(), rows, in, in}, {b.data_ptr<float>(), in, out, out},
+                   {c.data_ptr<float>(), rows, out});
+    });
   }
   return 2.0 * static_cast<double>(rows * in * out) * kProducts / best_s;
 }
@@ -123,48 +79,207 @@ double sgemm_peak(const nn::Architecture& a) {
   return flops / seconds;
 }
 
-void run(benchmark::State& state, const Workload& work) {
-  fedclock::learning::prepare_thread();
-  const double peak = sgemm_peak(work.task.base->architecture());
-  fedclock::learning::train(work.task, work.start, work.job);
-  TrainJob job = work.job;
-  for (auto _ : state) {
-    ++job.round;
-    benchmark::DoNotOptimize(fedclock::learning::train(work.task, work.start, job).mean_loss);
-  }
-  const auto steps = static_cast<double>(job.settings.steps * state.iterations());
-  const double flops =
-      fedclock::cost::step_work(work.task.base->architecture(), work.plan).flops() * steps;
+// `batches`: of kBatchRows rows; `flops`: of all of them.
+void count(benchmark::State& state, double batches, double flops, double peak) {
   using benchmark::Counter;
-  state.counters["steps/s"] = Counter(steps, Counter::kIsRate);
+  state.counters["steps/s"] = Counter(batches, Counter::kIsRate);
   state.counters["tokens/s"] =
-      Counter(steps * static_cast<double>(kBatchRows * kTokens), Counter::kIsRate);
+      Counter(batches * static_cast<double>(kBatchRows * kTokens), Counter::kIsRate);
   state.counters["FLOP/s"] = Counter(flops, Counter::kIsRate);
   state.counters["sgemm"] = peak;
   state.counters["of_sgemm"] = Counter(flops / peak, Counter::kIsRate);
 }
 
-}  // namespace
+void train(benchmark::State& state, const Workload& work) {
+  const double peak = sgemm_peak(work.architecture);
+  learning::train(work.task, work.start, work.job);
+  learning::TrainJob job = work.job;
+  int64_t bytes = 0;
+  for (auto _ : state) {
+    ++job.round;
+    bytes = learning::train(work.task, work.start, job).buffer_bytes;
+  }
+  const auto steps = static_cast<double>(job.settings.steps * state.iterations());
+  count(state, steps, fedclock::cost::step_work(work.architecture, work.plan).flops() * steps,
+        peak);
+  state.counters["buffers_MiB"] = static_cast<double>(bytes) / (1 << 20);
+}
 
-int main(int argc, char** argv) {
-  const bool native = std::getenv("FEDCLOCK_BENCH_NATIVE") != nullptr;
-  fedclock::pin_kernels(
-      native ? fedclock::KernelChoice::kNative : fedclock::KernelChoice::kPortable, argv);
-  fedclock::learning::prepare_process();
-  using enum nn::Target;
-  for (const int64_t depth : {6, 3, 1}) {
-    const auto work = std::make_shared<Workload>(
-        make_workload(nn::Kind::kEncoder, 6, {kQ, kV}, depth, 8, OptimizerKind::kAdamW));
-    benchmark::RegisterBenchmark(fmt::format("W1/depth{}", depth).c_str(),
-                                 [work](benchmark::State& state) { run(state, *work); })
+void evaluate(benchmark::State& state, const Workload& work) {
+  const double peak = sgemm_peak(work.architecture);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(
+        learning::evaluate(work.task, work.start, work.task.test, *work.job.rows).loss);
+  }
+  fedclock::cost::TrainingPlan plan = work.plan;
+  plan.depth = 0;
+  const double batches = static_cast<double>(work.job.rows->size()) / kBatchRows *
+                         static_cast<double>(state.iterations());
+  // The base's forward pass: what the adapters add is not counted.
+  count(state, batches, fedclock::cost::step_work(work.architecture, plan).forward_flops * batches,
+        peak);
+}
+
+std::string word(nn::Activation activation) {
+  switch (activation) {
+    case nn::Activation::kGelu: return "gelu";
+    case nn::Activation::kGeluTanh: return "gelu_tanh";
+    case nn::Activation::kRelu: return "relu";
+    case nn::Activation::kSwiGlu: return "swiglu";
+  }
+  return "";
+}
+
+// What tools/bench/pytorch_loop.py reads.
+nlohmann::ordered_json description(const Workload& work) {
+  const nn::Architecture& a = work.architecture;
+  const bool before = a.norm_place == nn::NormPlace::kBeforeBlock;
+  nlohmann::ordered_json json{
+      {"name", work.name},
+      {"kind", a.kind == nn::Kind::kDecoder ? "decoder" : "encoder"},
+      {"layers", a.layers},
+      {"width", a.width},
+      {"heads", a.heads},
+      {"kv_heads", a.kv_heads},
+      {"head_width", a.head_width},
+      {"inner", a.ffn_width},
+      {"max_tokens", a.max_tokens},
+      {"vocabulary", a.vocabulary},
+      {"activation", word(a.activation)},
+      {"norm", a.norm == nn::Norm::kLayerNorm ? "layer_norm" : "rms_norm"},
+      {"norm_place", before ? "before_block" : "after_block"},
+      {"positions", a.positions == nn::Positions::kLearned ? "learned" : "rotary"},
+      {"position_offset", a.position_offset},
+      {"rope_theta", a.rope_theta},
+      {"norm_epsilon", a.norm_epsilon},
+      {"embedding_norm", a.embedding_norm},
+      {"token_types", a.token_types},
+      {"tied_head", a.tied_head},
+      {"rank", work.task.adapter.rank},
+      {"alpha", work.task.adapter.alpha},
+      {"depth", work.job.depth},
+      {"optimizer", work.job.settings.optimizer == learning::OptimizerKind::kSgd ? "sgd" : "adamw"},
+      {"learning_rate", work.job.learning_rate},
+      {"weight_decay", work.job.settings.weight_decay},
+      {"clip_norm", work.job.settings.clip_norm},
+      {"classes", work.task.train.classes}};
+  for (const nn::Target target : work.task.adapter.targets) {
+    json["targets"].push_back(std::string(nn::target_name(target)));
+  }
+  for (const learning::EncodedRow& row : work.task.train.rows) {
+    json["rows"].push_back(row.ids);
+    json["labels"].push_back(row.label);
+    json["response_begin"].push_back(row.response_begin);
+  }
+  for (int64_t client = 0; client < work.clients; ++client) {
+    json["clients"].push_back(learning::plan_batches(work.job_of(client)));
+  }
+  return json;
+}
+
+void write(const std::filesystem::path& folder) {
+  for (const auto& work : all_workloads(nn::Precision::kFp32)) {
+    std::filesystem::create_directories(folder / work->name);
+    nn::write_json(folder / work->name / "workload.json", description(*work));
+    nn::write_safetensors(folder / work->name / "base.safetensors", work->weights);
+    nn::write_safetensors(folder / work->name / "adapter.safetensors", work->start);
+  }
+}
+
+// All clients once, each by one thread.
+double pass_seconds(const Workload& work, int workers, int64_t& buffer_bytes) {
+  std::atomic<int64_t> next = 0, bytes = 0;
+  const auto run = [&] {
+    learning::prepare_thread();
+    for (int64_t client = next++; client < work.clients; client = next++) {
+      bytes = learning::train(work.task, work.start, work.job_of(client)).buffer_bytes;
+    }
+  };
+  const double seconds = seconds_of([&] {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < workers; ++i) threads.emplace_back(run);
+  });
+  buffer_bytes = bytes;
+  return seconds;
+}
+
+void measure(const std::filesystem::path& name, int workers, double seconds,
+             nn::Precision precision) {
+  for (const auto& work : all_workloads(precision)) {
+    if (work->name != name.filename()) continue;
+    int64_t steps = 0, bytes = 0;
+    for (int64_t client = 0; client < work->clients; ++client) {
+      steps += work->job_of(client).settings.steps;
+    }
+    pass_seconds(*work, workers, bytes);
+    std::vector<double> passes;
+    for (double spent = 0; spent < seconds || passes.empty(); spent += passes.back()) {
+      passes.push_back(pass_seconds(*work, workers, bytes));
+    }
+    auto losses = learning::train(work->task, work->start, work->job_of(0)).step_losses;
+    const nlohmann::ordered_json json{
+        {"losses", losses},
+        {"seconds_per_step", median(passes) / static_cast<double>(steps)},
+        {"memory_bytes_per_worker", bytes},
+        {"passes", passes.size()},
+        {"threads", workers}};
+    fmt::print("{}\n", json.dump());
+    return;
+  }
+  throw CLI::ValidationError("--measure", "there is no workload " + name.filename().string());
+}
+
+void register_benchmarks(nn::Precision precision) {
+  for (const auto& work : all_workloads(precision)) {
+    benchmark::RegisterBenchmark(work->name.c_str(),
+                                 [work](benchmark::State& state) { train(state, *work); })
         ->Unit(benchmark::kMillisecond)
         ->UseRealTime();
   }
-  const auto work = std::make_shared<Workload>(make_workload(
-      nn::Kind::kDecoder, 4, {kQ, kK, kV, kO, kUp, kDown}, 4, 4, OptimizerKind::kSgd));
-  benchmark::RegisterBenchmark("W2", [work](benchmark::State& state) { run(state, *work); })
-      ->Unit(benchmark::kMillisecond)
-      ->UseRealTime();
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
+  for (const auto& work : all_workloads(precision)) {
+    if (work->architecture.kind == nn::Kind::kDecoder || work->job.depth < 6) continue;
+    benchmark::RegisterBenchmark((work->name + "/evaluate").c_str(),
+                                 [work](benchmark::State& state) { evaluate(state, *work); })
+        ->Unit(benchmark::kMillisecond)
+        ->UseRealTime();
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const bool with_bf16 = std::getenv("FEDCLOCK_BENCH_BF16") != nullptr;
+  const bool native = with_bf16 || std::getenv("FEDCLOCK_BENCH_NATIVE") != nullptr;
+  fedclock::pin_kernels(
+      native ? fedclock::KernelChoice::kNative : fedclock::KernelChoice::kPortable, argv);
+  CLI::App program("Training throughput");
+  program.allow_extras();
+  std::string folder, name;
+  int workers = 1;
+  double seconds = 5;
+  bool bf16 = with_bf16;
+  program.add_option("--write", folder);
+  program.add_option("--measure", name);
+  program.add_option("--workers", workers)->check(CLI::PositiveNumber);
+  program.add_option("--seconds", seconds);
+  program.add_flag("--bf16", bf16);
+  CLI11_PARSE(program, argc, argv);
+  learning::prepare_process();
+  learning::prepare_thread();
+  const nn::Precision precision = bf16 ? nn::Precision::kBf16 : nn::Precision::kFp32;
+  if (bf16 && !nn::has_fast_bf16()) {
+    fmt::print(stderr,
+               "no bf16: this processor has no AMX, or kernels are pinned to portable ones "
+               "(set FEDCLOCK_BENCH_NATIVE=1)\n");
+    return 2;
+  }
+  if (!folder.empty()) {
+    write(folder);
+  } else if (!name.empty()) {
+    measure(name, workers, seconds, precision);
+  } else {
+    register_benchmarks(precision);
+    benchmark::Initialize(&argc, argv);
+    benchmark::RunSpecifiedBenchmarks();
+  }
 }

@@ -1,0 +1,122 @@
+#include "models/nn/bf16_product.h"
+
+#include <dnnl.hpp>
+#include <map>
+#include <mutex>
+#include <tuple>
+#include <vector>
+
+#include "models/common/error.h"
+#include "models/nn/passes.h"
+
+namespace fedclock::nn {
+
+namespace {
+
+using dnnl::memory;
+
+memory::desc rows_of(int64_t rows, int64_t columns, int64_t stride, memory::data_type type) {
+  return {{rows, columns}, type, memory::dims{stride, 1}};
+}
+
+}  // namespace
+
+bool has_fast_bf16() {
+  return dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_amx;
+}
+
+struct Bf16Weights::State {
+  // Made for one number of rows and one layout of y.
+  struct Product {
+    dnnl::matmul::primitive_desc description;
+    dnnl::matmul product;
+    memory weights;  // in the layout that the product wants
+  };
+  using Key = std::tuple<int64_t, int64_t, bool>;  // rows, stride of y, adds to y
+
+  State(ConstMatrix w) : k(w.rows), n(w.columns), engine(dnnl::engine::kind::cpu, 0) {
+    plain.resize(static_cast<size_t>(k * n));
+    std::vector<float> row(static_cast<size_t>(n));
+    for (int64_t i = 0; i < k; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        row[j] = w.transposed ? w.data[j * w.stride + i] : w.data[i * w.stride + j];
+      }
+      to_bf16(n, row.data(), plain.data() + i * n);
+    }
+  }
+
+  // The product for these rows; made when it is first asked for.
+  const Product& product(int64_t m, int64_t stride, bool adds) {
+    const std::lock_guard lock(mutex);
+    const Key key{m, stride, adds};
+    const auto found = products.find(key);
+    if (found != products.end()) return found->second;
+    dnnl::primitive_attr attributes;
+    // Ours is from the caller's arena: oneDNN's own belongs to one thread.
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    if (adds) {
+      dnnl::post_ops sum;
+      sum.append_sum(1.0F);
+      attributes.set_post_ops(sum);
+    }
+    const dnnl::matmul::primitive_desc description(
+        dnnl::matmul::desc(rows_of(m, k, k, memory::data_type::bf16),
+                           memory::desc({k, n}, memory::data_type::bf16, memory::format_tag::any),
+                           rows_of(m, n, stride, memory::data_type::f32)),
+        attributes, engine);
+    return products
+        .emplace(key, Product{description, dnnl::matmul(description),
+                              packed(description.weights_desc())})
+        .first->second;
+  }
+
+  // The weights in a layout; products that want the same share it.
+  memory packed(const memory::desc& layout) {
+    for (const memory& one : layouts) {
+      if (one.get_desc() == layout) return one;
+    }
+    memory from(rows_of(k, n, n, memory::data_type::bf16), engine, plain.data());
+    layouts.emplace_back(layout, engine);
+    dnnl::stream stream(engine);
+    dnnl::reorder(from, layouts.back()).execute(stream, from, layouts.back());
+    stream.wait();
+    return layouts.back();
+  }
+
+  int64_t k, n;
+  dnnl::engine engine;
+  std::vector<uint16_t> plain;  // [k, n]
+  std::mutex mutex;
+  std::map<Key, Product> products;
+  std::vector<memory> layouts;
+};
+
+Bf16Weights::Bf16Weights(ConstMatrix weights) : state_(std::make_unique<State>(weights)) {}
+Bf16Weights::~Bf16Weights() = default;
+Bf16Weights::Bf16Weights(Bf16Weights&&) noexcept = default;
+
+void Bf16Weights::multiply(const Matrix& x, Matrix y, Onto onto, Arena& arena) const {
+  ensure(
+      x.columns == state_->k && y.columns == state_->n && x.rows == y.rows && x.stride == x.columns,
+      "a bf16 product of matrices whose shapes do not fit");
+  const auto& made = state_->product(x.rows, y.stride, onto == Onto::kItself);
+  const Arena::Mark mark = arena.mark();
+  const int64_t size = x.rows * x.columns;
+  auto* rounded = reinterpret_cast<uint16_t*>(arena.take((size + 1) / 2));
+  to_bf16(size, x.data, rounded);
+  const auto& description = made.description;
+  const auto scratch_bytes = static_cast<int64_t>(description.scratchpad_desc().get_size());
+  memory from(description.src_desc(), state_->engine, rounded);
+  memory to(description.dst_desc(), state_->engine, y.data);
+  memory scratch(description.scratchpad_desc(), state_->engine,
+                 arena.take(scratch_bytes / static_cast<int64_t>(sizeof(float)) + 1));
+  dnnl::stream stream(state_->engine);
+  made.product.execute(stream, {{DNNL_ARG_SRC, from},
+                                {DNNL_ARG_WEIGHTS, made.weights},
+                                {DNNL_ARG_DST, to},
+                                {DNNL_ARG_SCRATCHPAD, scratch}});
+  stream.wait();
+  arena.rewind(mark);
+}
+
+}  // namespace fedclock::nn
