@@ -1,37 +1,49 @@
 #include "models/learning/evaluate.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "models/learning/batch_gradients.h"
 #include "models/learning/loss.h"
+#include "models/learning/reference.h"
 
 namespace fedclock::learning {
 
 namespace {
 
-// A trunk with the state's adapters, and what reads its hidden states.
+// The base with the state's adapters, and what reads its hidden states.
 class Evaluation {
  public:
-  Evaluation(const LearningTask& task, const nn::TensorMap& state)
-      : task_(task), state_(state), pass_(*task.trunk, task.adapter, state) {}
-
-  TargetLosses losses(std::span<const EncodedRow* const> rows, Examples& examples) {
-    examples = make_examples(rows, task_.train.has_responses());
-    return target_losses(*task_.trunk, state_, examples, pass_.hidden(examples.rows), arena_);
+  Evaluation(const LearningTask& task, const nn::TensorMap& state) : task_(task), state_(state) {
+    if (task.trunk) pass_.emplace(*task.trunk, task.adapter, state);
   }
+
+  // How many of the first rows go through the layers together: on the CPU few enough to stay in
+  // its caches, and without padding.
+  size_t rows_at_once(std::span<const EncodedRow* const> rows) const {
+    const auto most = std::min(rows.size(), static_cast<size_t>(task_.evaluation_rows));
+    return pass_ ? rows_within(rows.first(most), kTokensAtOnce) : most;
+  }
+
+  TargetLosses losses(std::span<const EncodedRow* const> rows) {
+    if (!pass_) return reference_losses(task_, state_, rows);
+    const Examples examples = make_examples(rows, task_.train.has_responses());
+    return target_losses(*task_.trunk, state_, examples, pass_->hidden(examples.rows), arena_);
+  }
+
+  int64_t buffer_bytes() const { return pass_ ? pass_->buffer_bytes() + arena_.bytes() : 0; }
 
  private:
   const LearningTask& task_;
   const nn::TensorMap& state_;
-  nn::TrunkPass pass_;
+  std::optional<nn::TrunkPass> pass_;
   nn::Arena arena_;
 };
 
 void add_classes(Evaluation& evaluation, std::span<const EncodedRow* const> rows,
                  EvaluationSums& sums) {
-  Examples examples;
-  const TargetLosses result = evaluation.losses(rows, examples);
+  const TargetLosses result = evaluation.losses(rows);
   sums.correct += result.correct;
   for (const double loss : result.losses) sums.loss += loss;
 }
@@ -61,14 +73,13 @@ void add_answers(Evaluation& evaluation, const EncodedSet& set,
   std::vector<double> total(filled.size(), 0), tokens(filled.size(), 0);
   for (size_t begin = 0; begin < filled.size();) {
     const auto part = std::span(pointers).subspan(begin);
-    const size_t count = rows_within(part, kTokensAtOnce);
-    Examples examples;
-    const TargetLosses result = evaluation.losses(part.first(count), examples);
-    for (size_t i = 0; i < result.losses.size(); ++i) {
-      total[begin + static_cast<size_t>(examples.row_of[i])] += result.losses[i];
-      tokens[begin + static_cast<size_t>(examples.row_of[i])] += 1;
+    const size_t count = evaluation.rows_at_once(part);
+    const TargetLosses result = evaluation.losses(part.first(count));
+    auto loss = result.losses.begin();
+    for (const size_t end = begin + count; begin < end; ++begin) {
+      tokens[begin] = static_cast<double>(filled[begin].ids.size()) - filled[begin].response_begin;
+      for (double i = 0; i < tokens[begin]; ++i) total[begin] += *loss++;
     }
-    begin += count;
   }
   const size_t classes = set.answers.size();
   for (size_t r = 0; r < rows.size(); ++r) {
@@ -88,9 +99,8 @@ EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, co
   const auto chosen = rows_of(set, rows);
   EvaluationSums sums;
   for (size_t begin = 0; begin < chosen.size();) {
-    const auto most = std::min(chosen.size() - begin, static_cast<size_t>(task.evaluation_rows));
-    const auto part = std::span<const EncodedRow* const>(chosen).subspan(begin, most);
-    const size_t count = set.has_responses() ? most : rows_within(part, kTokensAtOnce);
+    const auto part = std::span<const EncodedRow* const>(chosen).subspan(begin);
+    const size_t count = evaluation.rows_at_once(part);
     if (set.has_responses()) {
       add_answers(evaluation, set, part.first(count), sums);
     } else {
@@ -99,6 +109,7 @@ EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, co
     sums.rows += static_cast<int64_t>(count);
     begin += count;
   }
+  sums.buffer_bytes = evaluation.buffer_bytes();
   return sums;
 }
 

@@ -12,6 +12,7 @@ namespace fedclock::learning {
 struct EvaluationSums {
   int64_t rows = 0, correct = 0;
   double loss = 0;
+  int64_t buffer_bytes = 0;  // activations, at most
 };
 
 // Classification: cross entropy and the share of rows whose class scores highest. With responses:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <mutex>
 #include <numeric>
 #include <utility>
@@ -39,14 +40,21 @@ class LazyTask {
     return task_;
   }
   const LearnerSpec& spec() const { return spec_; }
+  void note_buffers(int64_t bytes) {
+    int64_t most = buffer_bytes_;
+    while (bytes > most && !buffer_bytes_.compare_exchange_weak(most, bytes)) {
+    }
+  }
+  int64_t buffer_bytes() const { return buffer_bytes_; }
   size_t row_count(RowSource source) const {
     return (source == RowSource::kTrain ? spec_.train : spec_.test).rows.size();
   }
 
  private:
   void make() {
-    const Base base = std::exchange(spec_.base, {})();  // its texts may be large
-    task_.set_base(base.architecture, *base.weights);
+    const Base base = spec_.base();
+    spec_.base = {};  // its texts may be large
+    task_.set_base(base.architecture, *base.weights, spec_.precision, spec_.device);
     task_.adapter = spec_.adapter;
     task_.train = encode(spec_.train, *base.tokenizer, spec_.max_tokens);
     task_.test = encode(spec_.test, *base.tokenizer, spec_.max_tokens);
@@ -58,6 +66,7 @@ class LazyTask {
   LearnerSpec spec_;
   LearningTask task_;
   std::once_flag made_;
+  std::atomic<int64_t> buffer_bytes_ = 0;  // of one job, at most
 };
 
 bool has_responses(const data::Dataset& set) {
@@ -128,6 +137,7 @@ class GraphLearner : public Learner {
     const Graph::Handle& from = state_of(start);
     const auto compute = [task = task_, job](const std::vector<const nn::TensorMap*>& inputs) {
       TrainResult trained = learning::train(task->get(), *inputs.front(), job);
+      task->note_buffers(trained.buffer_bytes);
       return Outcome{std::move(trained.tensors), {trained.mean_loss}};
     };
     return value({add({JobKind::kTraining,
@@ -215,6 +225,7 @@ class GraphLearner : public Learner {
   }
 
   JobCounts counts() const override { return graph_.counts(); }
+  int64_t buffer_bytes() const override { return task_->buffer_bytes(); }
 
  private:
   static Value value(std::vector<Graph::Handle> parts) {
@@ -249,6 +260,7 @@ class GraphLearner : public Learner {
       const LearningTask& t = task->get();
       const EvaluationSums sums = learning::evaluate(
           t, *inputs.front(), source == RowSource::kTrain ? t.train : t.test, chunk);
+      task->note_buffers(sums.buffer_bytes);
       return Outcome{
           {}, {static_cast<double>(sums.rows), static_cast<double>(sums.correct), sums.loss}};
     };
@@ -278,6 +290,7 @@ class TimingOnlyLearner : public Learner {
   Digest content_digest(const Value&) override { throw no_numbers(); }
   void save(const Value&, const std::filesystem::path&) override { throw no_numbers(); }
   JobCounts counts() const override { return {}; }
+  int64_t buffer_bytes() const override { return 0; }
 
  private:
   static ProgrammerError no_numbers() {

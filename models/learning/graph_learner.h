@@ -8,6 +8,7 @@
 #include "models/learning/base.h"
 #include "models/learning/learner.h"
 #include "models/learning/store.h"
+#include "models/nn/precision.h"
 
 namespace fedclock::learning {
 
@@ -21,7 +22,9 @@ struct LearnerSpec {
   data::Dataset train, test;      // rows of the clients; rows of the server
   int64_t max_tokens = 64;        // a row is cut to
   int64_t evaluation_rows = 128;  // rows a forward pass
-  std::string numerics;           // kernels and libraries: other ones, other values
+  std::string numerics;           // learning_numerics(): other ones, other values
+  nn::Precision precision = nn::Precision::kFp32;  // of Device::kCpu
+  Device device = Device::kCpu;
   int workers = 1;
   std::shared_ptr<Store> store;  // nullptr: nothing is kept
 };

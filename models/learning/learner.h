@@ -84,6 +84,8 @@ class Learner {
   virtual void save(const Value& state, const std::filesystem::path& folder) = 0;
 
   virtual JobCounts counts() const = 0;
+  // Of activations, in the largest job that was computed: each worker has as much.
+  virtual int64_t buffer_bytes() const = 0;
 };
 
 // Learning skipped: every value is empty.

@@ -2,12 +2,14 @@
 
 #include <ATen/Version.h>
 #include <dlfcn.h>
+#include <dnnl.h>
 #include <fmt/format.h>
 #include <torch/csrc/api/include/torch/version.h>
 
 #include <filesystem>
 
 #include "models/common/error.h"
+#include "models/nn/bf16_product.h"
 #include "models/nn/torch.h"
 
 namespace fedclock::learning {
@@ -47,11 +49,57 @@ std::string cpu_capability() {
   return config.substr(begin, config.find('\n', begin) - begin);
 }
 
+// Of the instructions that oneDNN may use; its passes are ours too (models/nn/passes.h).
+std::string dnnl_isa_name() {
+  switch (dnnl_get_effective_cpu_isa()) {
+    case dnnl_cpu_isa_avx2: return "AVX2";
+    case dnnl_cpu_isa_avx2_vnni: return "AVX2 VNNI";
+    case dnnl_cpu_isa_avx512_core: return "AVX512";
+    case dnnl_cpu_isa_avx512_core_vnni: return "AVX512 VNNI";
+    case dnnl_cpu_isa_avx512_core_bf16: return "AVX512 BF16";
+    case dnnl_cpu_isa_avx512_core_amx: return "AVX512 AMX";
+    default: return fmt::format("{:#x}", static_cast<int>(dnnl_get_effective_cpu_isa()));
+  }
+}
+
 }  // namespace
 
-std::string numeric_libraries(const std::string& mode) {
+std::string pretraining_libraries(const std::string& mode) {
   return fmt::format("{}; libtorch {} ({}); {}", mode, TORCH_VERSION, cpu_capability(),
                      blas_name());
+}
+
+std::string learning_libraries(const std::string& mode, nn::Precision precision, Device device) {
+  const dnnl_version_t* dnnl = dnnl_version();
+  return fmt::format("{}; oneDNN {}.{}.{} ({}){}{}{}", pretraining_libraries(mode), dnnl->major,
+                     dnnl->minor, dnnl->patch, dnnl_isa_name(),
+                     precision == nn::Precision::kBf16 ? "; BF16" : "",
+                     device == Device::kCpu ? "" : "; stock operators",
+                     device == Device::kCuda ? "; CUDA" : "");
+}
+
+void require_hardware(nn::Precision precision, Device device) {
+  if (device == Device::kCuda && !at::hasCUDA()) {
+    throw InputError(
+        "--device cuda: there is no CUDA device, or this libtorch was built without CUDA (as "
+        "Debian's is): build fedclock with another libtorch on a machine with an NVIDIA GPU, or "
+        "leave the option out");
+  }
+  if (device == Device::kCpu && !__builtin_cpu_supports("avx2")) {
+    throw InputError(
+        "this processor has no AVX2, which the learning needs: choose another machine, or "
+        "--timing-only");
+  }
+  if (precision != nn::Precision::kBf16) return;
+  if (device != Device::kCpu) {
+    throw InputError(
+        "precision: BF16 is for the CPU's fast path alone: write FP32, or leave --device out");
+  }
+  if (!nn::has_fast_bf16()) {
+    throw InputError(
+        "precision: BF16: this processor has no AMX, which multiplies bfloat16: write FP32, or "
+        "choose another machine");
+  }
 }
 
 void refuse_reference_blas() {

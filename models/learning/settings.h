@@ -5,6 +5,10 @@
 
 namespace fedclock::learning {
 
+// What computes: the CPU by passes written for it (models/nn/trunk.h); the CPU by stock libtorch
+// operators, several times slower, to check these; or a CUDA device, by the same stock operators.
+enum class Device { kCpu, kReference, kCuda };
+
 enum class OptimizerKind { kSgd, kAdamW };
 
 struct TrainSettings {

@@ -56,7 +56,7 @@ bool is_trained(const std::string& name, int64_t layers, int64_t depth) {
 }  // namespace
 
 TrainResult train(const LearningTask& task, const nn::TensorMap& start, const TrainJob& job) {
-  const int64_t layers = task.trunk->architecture().layers;
+  const int64_t layers = task.architecture().layers;
   TrainResult result;
   nn::TensorMap trained, gradients;
   for (const auto& [name, tensor] : start) {
@@ -67,9 +67,10 @@ TrainResult train(const LearningTask& task, const nn::TensorMap& start, const Tr
     gradients[name] = at::empty_like(tensor);
   }
   const auto batches = plan_batches(job);
-  const auto gradients_of = task.adapter.dropout > 0
-                                ? make_reference_gradients(task, result.tensors, job)
-                                : make_fast_gradients(task, result.tensors, job.depth, batches);
+  const bool fast = task.trunk != nullptr && task.adapter.dropout == 0;
+  const auto gradients_of = fast
+                                ? make_fast_gradients(task, result.tensors, job.depth, batches)
+                                : make_reference_gradients(task, result.tensors, job);
   Optimizer optimizer({.kind = job.settings.optimizer,
                        .weight_decay = job.settings.weight_decay,
                        .momentum = job.settings.momentum,
@@ -82,7 +83,6 @@ TrainResult train(const LearningTask& task, const nn::TensorMap& start, const Tr
     loss_sum += loss * static_cast<double>(rows.size());
     row_sum += static_cast<double>(rows.size());
   }
-  for (auto& [name, tensor] : result.tensors) tensor = tensor.detach();
   result.mean_loss = row_sum > 0 ? loss_sum / row_sum : 0;
   result.buffer_bytes = gradients_of->buffer_bytes();
   return result;

@@ -13,12 +13,10 @@
 #include "models/nn/arena.h"
 #include "models/nn/bf16_product.h"
 #include "models/nn/matrix.h"
+#include "models/nn/precision.h"
 #include "models/nn/tensor_map.h"
 
 namespace fedclock::nn {
-
-// Of products with frozen weights; adapters are float32 in any case.
-enum class Precision { kFp32, kBf16 };
 
 // The frozen part, shared by all who compute with it.
 class MapGroup {

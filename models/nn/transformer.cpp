@@ -55,6 +55,11 @@ at::Tensor normal_tensor(at::IntArrayRef shape, double deviation, Random& random
 
 }  // namespace
 
+Batch Batch::to(const at::Device& device) const {
+  const auto moved = [&](const at::Tensor& t) { return t.defined() ? t.to(device) : t; };
+  return {moved(ids), moved(types), moved(real)};
+}
+
 Adapters::Adapters(const Architecture& architecture, const AdapterSpec& spec,
                    const TensorMap& tensors)
     : pairs_(architecture.layers),
@@ -76,7 +81,9 @@ at::Tensor Adapters::delta(int64_t layer, Target target, const at::Tensor& x) co
   if (!pair) return {};
   at::Tensor input = x;
   if (generator_ && dropout_ > 0) {
-    const at::Tensor keep = at::empty_like(x).bernoulli_(1.0 - dropout_, *generator_);
+    // Drawn on the CPU: the same on every device.
+    const at::Tensor keep =
+        at::empty(x.sizes(), at::kFloat).bernoulli_(1.0 - dropout_, *generator_).to(x.device());
     input = x * keep * (1.0 / (1.0 - dropout_));
   }
   return at::linear(at::linear(input, pair->a), pair->b) * scale_;
@@ -124,7 +131,7 @@ Transformer::Transformer(const Architecture& architecture, const TensorMap& weig
   if (a.positions == Positions::kRotary) {
     const RotaryAngles angles = rotary_angles(a);
     const auto table = [&](const std::vector<float>& values) {
-      return at::tensor(values, at::kFloat).view({a.max_tokens, a.head_width / 2});
+      return at::tensor(values, at::kFloat).view({a.max_tokens, a.head_width / 2}).to(device());
     };
     rope_cos_ = table(angles.cos);
     rope_sin_ = table(angles.sin);
@@ -209,12 +216,13 @@ at::Tensor Transformer::hidden(const Batch& batch, const Adapters& adapters) con
   Context context{adapters, {}, {}, {}};
   if (batch.real.defined()) {
     context.blocked =
-        at::zeros({batch.ids.size(0), 1, 1, tokens}, at::kFloat)
+        at::zeros({batch.ids.size(0), 1, 1, tokens}, at::device(device()).dtype(at::kFloat))
             .masked_fill_(batch.real.logical_not().view({-1, 1, 1, tokens}), kMinusInfinity);
   }
   if (a.kind == Kind::kDecoder) {
-    const at::Tensor causal =
-        at::triu(at::full({1, 1, tokens, tokens}, kMinusInfinity, at::kFloat), 1);
+    const at::Tensor causal = at::triu(
+        at::full({1, 1, tokens, tokens}, kMinusInfinity, at::device(device()).dtype(at::kFloat)),
+        1);
     context.blocked = context.blocked.defined() ? context.blocked + causal : causal;
   }
   if (a.positions == Positions::kRotary) {

@@ -24,6 +24,8 @@ struct Batch {
   at::Tensor ids;    // [rows, tokens] int64
   at::Tensor types;  // [rows, tokens] int64; undefined: all 0
   at::Tensor real;   // [rows, tokens] bool, false on padding; undefined: no padding
+
+  Batch to(const at::Device& device) const;
 };
 
 // The adapter's tensors, looked up by layer and target.
@@ -54,10 +56,12 @@ class Adapters {
 
 class Transformer {
  public:
-  // `weights` by the names and shapes of parameter_shapes(); ProgrammerError otherwise.
+  // `weights` by the names and shapes of parameter_shapes(); ProgrammerError otherwise. Batches and
+  // adapters must be on the weights' device.
   Transformer(const Architecture& architecture, const TensorMap& weights);
 
   const Architecture& architecture() const { return architecture_; }
+  at::Device device() const { return token_embedding_.device(); }
 
   // Hidden states after the last layer and the final norm [rows, tokens, width].
   at::Tensor hidden(const Batch& batch, const Adapters& adapters = {}) const;

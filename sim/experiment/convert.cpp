@@ -109,6 +109,10 @@ data::PartitionSpec partition_spec(const v1::Scenario& scenario) {
   return spec;
 }
 
+nn::Precision learning_precision(const v1::Scenario& scenario) {
+  return scenario.precision() == v1::BF16 ? nn::Precision::kBf16 : nn::Precision::kFp32;
+}
+
 int64_t bytes_per_element(v1::Precision precision) { return precision == v1::FP16 ? 2 : 4; }
 
 int64_t optimizer_moments(const v1::Local& local) {

@@ -10,6 +10,7 @@
 #include "models/data/synthetic.h"
 #include "models/learning/base.h"
 #include "models/nn/architecture.h"
+#include "models/nn/precision.h"
 #include "sim/platform/platform.h"
 #include "sim/scenario/scenario.pb.h"
 
@@ -28,6 +29,7 @@ data::PartitionSpec partition_spec(const v1::Scenario& scenario);
 
 // The device in a power mode (empty: its first), with the peak of the precision.
 cost::Machine machine(const v1::Device& device, const std::string& mode, v1::Precision precision);
+nn::Precision learning_precision(const v1::Scenario& scenario);
 int64_t bytes_per_element(v1::Precision precision);
 int64_t optimizer_moments(const v1::Local& local);
 

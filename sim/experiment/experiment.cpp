@@ -309,6 +309,8 @@ std::unique_ptr<learning::Learner> Experiment::learner(const learning::BaseRepor
   spec.max_tokens = scenario().task().max_tokens();
   spec.evaluation_rows = scenario().evaluation().batch_size();
   spec.numerics = options_.numerics;
+  spec.precision = learning_precision(scenario());
+  spec.device = options_.device;
   spec.workers = options_.workers;
   spec.store = options_.store;
   return learning::make_graph_learner(std::move(spec));
@@ -326,7 +328,7 @@ const Experiment::BaseSource& Experiment::base_source() {
   recipe.architecture = architecture_;
   recipe.settings = pretrain_settings(model.pretrain());
   recipe.tokenizer = tokenizer_training(model.pretrain().tokenizer());
-  recipe.numerics = options_.numerics;
+  recipe.numerics = options_.base_numerics;
   const auto texts = std::make_shared<const std::vector<std::string>>(corpus());
   const Digest name = learning::pretrained_base_name(recipe, *texts);
   base_ = {name, "pretrained " + name.hex(),
@@ -407,6 +409,7 @@ v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
     if (!out.empty()) learner->save(final_state, out / "final_adapter");
   }
   job_counts_ = learner->counts();
+  buffer_bytes_ = learner->buffer_bytes();
   return result;
 }
 

@@ -27,7 +27,9 @@ struct Options {
   bool timing_only = false;          // skip the learning; the clock is the same to the last bit
   bool allow_out_of_memory = false;  // do not refuse a device whose memory is too small
   std::string version;               // of fedclock
-  std::string numerics;              // kernels and libraries in use, part of base and result
+  std::string base_numerics;         // learning::pretraining_libraries(), part of a base's name
+  std::string numerics;              // learning::learning_libraries(), part of the result
+  learning::Device device = learning::Device::kCpu;
 };
 
 struct Observer {
@@ -53,6 +55,8 @@ class Experiment {
 
   // What became of the learner's jobs in run(); not part of the result.
   const learning::JobCounts& job_counts() const { return job_counts_; }
+  // Of activations, in each worker of run(), at most; not part of the result.
+  int64_t buffer_bytes() const { return buffer_bytes_; }
 
   // The result so far: all but the rounds.
   v1::Result description();
@@ -95,6 +99,7 @@ class Experiment {
   std::unique_ptr<federation::Workload> workload_;
   std::optional<BaseSource> base_;
   learning::JobCounts job_counts_;
+  int64_t buffer_bytes_ = 0;
 };
 
 }  // namespace fedclock::experiment

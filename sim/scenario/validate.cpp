@@ -70,11 +70,27 @@ void check_name(const v1::Scenario& scenario, Problems& problems) {
                "'_', '.' and ' ' only, not '.' first");
 }
 
+// Of the learning; the devices' is timing.precision.
+void check_learning_precision(const v1::Scenario& scenario, Problems& problems) {
+  if (problems.covers("precision")) return;
+  if (scenario.precision() == v1::FP16) {
+    problems.add("precision", "FP16",
+                 "the learning knows FP32 and BF16; for the devices' precision write "
+                 "timing { precision: FP16 }");
+  }
+  if (scenario.precision() == v1::BF16 && scenario.numerics() != v1::NATIVE) {
+    problems.add("precision", "BF16",
+                 "gives other bits on other processors: write numerics: NATIVE beside it, or "
+                 "precision: FP32");
+  }
+}
+
 void validate(const Loaded& loaded, Problems& problems) {
   const v1::Scenario& scenario = loaded.scenario;
   problems.use(loaded.locations);
   check_values(scenario, "", problems);
   check_name(scenario, problems);
+  check_learning_precision(scenario, problems);
   check_task(scenario, problems);
   check_model(scenario, problems);
   check_federation(scenario, problems);

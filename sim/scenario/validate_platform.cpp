@@ -186,6 +186,11 @@ void check_timing(const v1::Scenario& scenario, Problems& problems) {
   if (!scenario.has_timing()) return;
   const v1::Timing& values = scenario.timing();
   const Fields timing = all.child("timing");
+  if (values.precision() == v1::BF16) {
+    timing.problem("precision",
+                   "the devices' rates are known in FP32 and FP16: write FP16, which moves the "
+                   "same bytes, at the device's rate in 16-bit");
+  }
   timing.at_least("batch_size", 1);
   timing.at_least("sequence_tokens", 1);
   if (!values.has_architecture()) {

@@ -21,6 +21,9 @@ struct ScenarioOptions {
 // Adds SCENARIO, --set and --data.
 void add_scenario_options(CLI::App& command, ScenarioOptions& options);
 
+// Adds --device.
+void add_device_option(CLI::App& command, std::string& device);
+
 // Reads, expands and checks the scenario.
 scenario::Loaded load(const ScenarioOptions& options);
 

@@ -74,6 +74,15 @@ void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
                      "variable FEDCLOCK_DATA]");
 }
 
+void add_device_option(CLI::App& command, std::string& device) {
+  command
+      .add_option("--device", device,
+                  "What learns: cpu; cuda, by stock libtorch operators, where there is one; or "
+                  "reference, the same operators on the CPU, slower, to check cpu against")
+      ->check(CLI::IsMember({"cpu", "cuda", "reference"}))
+      ->capture_default_str();
+}
+
 scenario::Loaded load(const ScenarioOptions& options) {
   return scenario::load_and_validate(
       options.file, {.overrides = options.overrides, .library = FEDCLOCK_SCENARIOS_DIR});

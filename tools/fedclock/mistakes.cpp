@@ -28,7 +28,6 @@ constexpr std::pair<const char*, const char*> kUsualFields[] = {
     {"dropout", "model.adapter.dropout"},
     {"max_tokens", "task.max_tokens"},
     {"network_model", "platform.network_model"},
-    {"precision", "timing.precision"},
 };
 
 // What the user gave this option: behind its '=', or as the next word.

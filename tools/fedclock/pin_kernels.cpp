@@ -34,10 +34,6 @@ constexpr Setting kSettings[] = {
 }  // namespace
 
 void pin_kernels(KernelChoice choice, char** argv) {
-  if (choice == KernelChoice::kPortable && !__builtin_cpu_supports("avx2")) {
-    throw std::runtime_error(
-        "this processor has no AVX2, which the portable kernels need; set numerics: NATIVE");
-  }
   bool changed = false;
   for (const Setting& setting : kSettings) {
     const char* want = choice == KernelChoice::kPortable ? setting.portable : setting.native;

@@ -11,8 +11,8 @@ enum class KernelChoice {
 };
 
 // Returns at once where the environment is already right; otherwise replaces this process by
-// itself with the right environment. Throws std::runtime_error where the processor has no AVX2 or
-// the program cannot be executed again.
+// itself with the right environment. Throws std::runtime_error where the program cannot be executed
+// again.
 void pin_kernels(KernelChoice choice, char** argv);
 
 }  // namespace fedclock

@@ -11,6 +11,7 @@
 
 #include "models/common/error.h"
 #include "models/learning/numerics.h"
+#include "sim/experiment/convert.h"
 #include "sim/results/compare.h"
 #include "sim/results/files.h"
 #include "tools/fedclock/commands.h"
@@ -31,6 +32,7 @@ struct RunOptions {
   bool quiet = false;
   bool overwrite = false;
   bool explain = false;
+  std::string device = "cpu";
   int events = -1;
   StoreChoice store;
 };
@@ -121,6 +123,11 @@ std::string whole_workers(const std::string& text) {
   return text + ": a whole number from 1 to 1024 is needed";
 }
 
+learning::Device device_of(const std::string& name) {
+  if (name == "cuda") return learning::Device::kCuda;
+  return name == "reference" ? learning::Device::kReference : learning::Device::kCpu;
+}
+
 std::shared_ptr<learning::Store> open_store(const StoreChoice& choice) {
   const std::filesystem::path path = store_path(choice);
   if (choice.off || path.empty()) return nullptr;
@@ -137,7 +144,12 @@ void run(const RunOptions& options, char** argv) {
   const scenario::Loaded loaded = load(options.scenario);
   const bool native = loaded.scenario.numerics() == v1::NATIVE;
   pin_kernels(native ? KernelChoice::kNative : KernelChoice::kPortable, argv);
-  if (!options.timing_only) learning::refuse_reference_blas();
+  const nn::Precision precision = experiment::learning_precision(loaded.scenario);
+  const learning::Device device = device_of(options.device);
+  if (!options.timing_only) {
+    learning::refuse_reference_blas();
+    learning::require_hardware(precision, device);
+  }
   end_when_interrupted([] {
     fmt::print(stderr,
                "\ninterrupted: what is finished is in the store, if there is one; the same "
@@ -150,7 +162,10 @@ void run(const RunOptions& options, char** argv) {
   how.workers = options.workers > 0
                     ? options.workers
                     : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  how.numerics = learning::numeric_libraries(native ? "native" : "portable");
+  const std::string mode = native ? "native" : "portable";
+  how.base_numerics = learning::pretraining_libraries(mode);
+  how.numerics = learning::learning_libraries(mode, precision, device);
+  how.device = device;
   experiment::Experiment experiment(loaded, how);
   const std::filesystem::path out = options.out.empty()
                                         ? std::filesystem::path("results") / loaded.scenario.name()
@@ -169,6 +184,11 @@ void run(const RunOptions& options, char** argv) {
   }
   results::write_files(out, result, scenario::to_text(loaded.scenario));
   print_summary(loaded.scenario, result, out);
+  if (experiment.buffer_bytes() > 0) {
+    print_line("activations",
+               fmt::format("{} a worker, at most",
+                           bytes_text(static_cast<double>(experiment.buffer_bytes()))));
+  }
   if (options.explain) print_jobs(experiment.job_counts());
   const std::chrono::duration<double> real = Clock::now() - start;
   print_line("real time", duration_text(before_s + real.count()));
@@ -191,6 +211,7 @@ void add_run(CLI::App& program, char** argv) {
                    "Threads that learn; changes the real time, never a result [default: all "
                    "cores]")
       ->check(whole_workers, "");
+  add_device_option(*command, options->device);
   command->add_flag("--timing-only", options->timing_only,
                     "Skip the learning: the same clock, to the last bit, and no accuracies");
   add_store_options(*command, options->store);

@@ -31,7 +31,7 @@ namespace fs = std::filesystem;
 struct SweepOptions {
   ScenarioOptions scenario;
   std::vector<std::string> vary;
-  std::string seeds, out;
+  std::string seeds, out, device = "cpu";
   std::optional<double> target;
   int workers = 0;
   bool overwrite = false, explain = false, quiet = false;
@@ -140,6 +140,7 @@ std::vector<ChildCommand> commands_of(const SweepOptions& options, const Sweep& 
     add("--store-limit", options.store.limit);
     if (options.store.off) command.arguments.emplace_back("--no-store");
     if (options.overwrite) command.arguments.emplace_back("--overwrite");
+    add("--device", options.device);
     command.log = sweep.folder / (point.name + ".log");
   }
   return commands;
@@ -417,6 +418,7 @@ void add_sweep(CLI::App& program) {
                    "Processes and threads that learn, in all [default: all cores]")
       ->check(CLI::Range(1, 1024));
   command->add_flag("--overwrite", options->overwrite, "Write over other results in that folder");
+  add_device_option(*command, options->device);
   add_store_options(*command, options->store);
   command->add_flag("--explain", options->explain,
                     "Say how many jobs were known from the store, shared, or computed");

@@ -200,7 +200,7 @@ Passes fast_passes(const Setup& setup, const TensorMap& chosen, int64_t depth,
 }
 
 // Gradients of the fast path and of the plain one, both against the plain one in double precision.
-TEST_CASE("trunk: hidden states and gradients equal those of libtorch's operators") {
+TEST_CASE("trunk: hidden states and gradients equal those of libtorch's operators", "[native]") {
   int64_t gradients_seen = 0;
   CHECK(rc::check("random shapes, depths, ranks, targets and lengths", [&](uint64_t seed) {
     const Setup setup = random_setup(seed);
@@ -228,7 +228,7 @@ TEST_CASE("trunk: hidden states and gradients equal those of libtorch's operator
   CHECK(gradients_seen > 200);
 }
 
-TEST_CASE("trunk: adapters beside the weights and merged into them give the same") {
+TEST_CASE("trunk: adapters beside the weights and merged into them give the same", "[native]") {
   // Two tokens are applied beside, 600 are merged.
   Setup setup = random_setup(3);
   const Architecture& a = setup.architecture;
