@@ -8,6 +8,8 @@
 namespace fedclock::test {
 namespace {
 
+using Catch::Contains;
+
 // The store would know the second run's results.
 const std::string kRun = "run " + tiny_scenario() + " --no-store";
 
@@ -30,7 +32,8 @@ TEST_CASE("the same bytes with any number of workers and whatever the environmen
   } others[] = {{"1", "OMP_NUM_THREADS=1"},
                 {"2", "OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=4"},
                 {"8", "OMP_NUM_THREADS=4 OPENBLAS_CORETYPE=Prescott"},
-                {"3", "OMP_NUM_THREADS=3 ATEN_CPU_CAPABILITY=default OMP_DYNAMIC=TRUE"}};
+                {"3", "OMP_NUM_THREADS=3 ATEN_CPU_CAPABILITY=default OMP_DYNAMIC=TRUE "
+                      "ONEDNN_MAX_CPU_ISA=SSE41 DNNL_MAX_CPU_ISA=SSE41"}};
   for (const auto& other : others) {
     CAPTURE(other.workers, other.environment);
     std::filesystem::remove_all(here / "b");
@@ -43,6 +46,16 @@ TEST_CASE("the same bytes with any number of workers and whatever the environmen
   }
 }
 
+// Dropout is learnt by stock operators (models/learning/reference.h).
+TEST_CASE("the same bytes with dropout, with any number of workers") {
+  const Workplace here;
+  const std::string run = kRun + " --set model.adapter.dropout=0.1 --out ";
+  REQUIRE(here.run(run + "a --workers 1").code == 0);
+  REQUIRE(here.run(run + "b --workers 8").code == 0);
+  CHECK(read_file(here / "b/result.pb") == read_file(here / "a/result.pb"));
+  CHECK(adapter_bytes(here / "b") == adapter_bytes(here / "a"));
+}
+
 TEST_CASE("a base pretrained anew, by another number of workers, gives the same bytes") {
   const Workplace here;
   REQUIRE(here.run(kRun + " --workers 1 --out a").code == 0);
@@ -51,6 +64,47 @@ TEST_CASE("a base pretrained anew, by another number of workers, gives the same 
   REQUIRE(again.code == 0);
   CHECK(again.err.find("pretraining the base") != std::string::npos);
   CHECK(read_file(here / "b/result.pb") == read_file(here / "a/result.pb"));
+}
+
+TEST_CASE("stock operators learn the same, up to rounding, and never share a store with the CPU") {
+  const Workplace here;
+  REQUIRE(here.run("run " + tiny_scenario() + " --out a").code == 0);
+  const Ran stock = here.run("run " + tiny_scenario() + " --device reference --out b");
+  INFO(stock.err);
+  REQUIRE(stock.code == 0);
+  CHECK_THAT(stock.out, Contains("stock operators"));
+  const v1::Result fast = results::read_result(here / "a");
+  const v1::Result slow = results::read_result(here / "b");
+  REQUIRE(slow.rounds_size() == fast.rounds_size());
+  for (int i = 0; i < slow.rounds_size(); ++i) {
+    CHECK(slow.rounds(i).end_s() == fast.rounds(i).end_s());
+    CHECK(slow.rounds(i).loss() == Approx(fast.rounds(i).loss()).epsilon(1e-4));
+  }
+  CHECK(slow.adapter_digest() != fast.adapter_digest());
+}
+
+TEST_CASE("what this machine cannot learn with is refused") {
+  const Workplace here;
+  // Debian's libtorch has no CUDA; with another one this test has nothing to refuse.
+  const Ran cuda = here.run("run " + tiny_scenario() + " --device cuda --out a");
+  if (cuda.code != 0) {
+    CHECK(cuda.code == 2);
+    CHECK_THAT(cuda.err, Contains("--device cuda: ") && Contains("leave the option out"));
+    CHECK_FALSE(std::filesystem::exists(here / "a"));
+  }
+  const Ran stock = here.run("run " + tiny_scenario() +
+                             " --set numerics=NATIVE --set precision=BF16 --device reference");
+  CHECK(stock.code == 2);
+  CHECK_THAT(stock.err, Contains("precision: BF16 is for the CPU's fast path alone"));
+  const Ran bf16 = here.run("run " + tiny_scenario() +
+                            " --set numerics=NATIVE --set precision=BF16 --out c");
+  INFO(bf16.err);
+  if (bf16.code == 0) {
+    CHECK_THAT(bf16.out, Contains("; BF16"));
+  } else {
+    CHECK(bf16.code == 2);
+    CHECK_THAT(bf16.err, Contains("precision: BF16: this processor has no AMX"));
+  }
 }
 
 TEST_CASE("another seed gives another result") {

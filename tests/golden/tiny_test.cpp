@@ -26,9 +26,11 @@ TEST_CASE("the tiny scenario's clock is the kept one") {
                     read_file(here / "a/clients.csv"));
 }
 
-TEST_CASE("the tiny scenario's learning is the kept one") {
+TEST_CASE("the tiny scenario's learning is the kept one, without and with dropout") {
   const Workplace here;
-  const Ran ran = here.run("run " + tiny_scenario() + " --out a");
+  const bool dropout = GENERATE(false, true);
+  const Ran ran = here.run("run " + tiny_scenario() +
+                           (dropout ? " --set model.adapter.dropout=0.1" : "") + " --out a");
   INFO(ran.err);
   REQUIRE(ran.code == 0);
   const v1::Result result = results::read_result(here / "a");
@@ -36,7 +38,8 @@ TEST_CASE("the tiny scenario's learning is the kept one") {
   CAPTURE(result.numerics());
   compare_with_kept(FEDCLOCK_SOURCE_DIR
                     "/"
-                    "tests/golden/tiny_rounds.csv",
+                    "tests/golden/" +
+                        std::string(dropout ? "tiny_dropout_rounds.csv" : "tiny_rounds.csv"),
                     read_file(here / "a/rounds.csv"));
 }
 
