@@ -31,8 +31,8 @@ class Claims {
   // be done twice, which costs time and nothing else.
   explicit Claims(const std::filesystem::path& file);
 
-  // Nothing where another process has claimed the name. Two claims of one process do not exclude
-  // each other.
+  // Nothing where another process, or another Claims of this one, has claimed the name. Two claims
+  // of one Claims do not exclude each other.
   std::optional<Claim> try_claim(const Digest& name) const;
 
  private:

@@ -105,7 +105,8 @@ void keep(const fs::path& folder, const Base& base) {
 
 // The base in the cache, if it is there and whole.
 std::optional<Base> cached_base(const fs::path& folder, const BaseReport& report) {
-  if (!fs::exists(folder)) return std::nullopt;
+  std::error_code error;
+  if (!fs::exists(folder, error)) return std::nullopt;
   const std::string name = folder.filename().string();
   try {
     Base base = load_base_folder(folder);
@@ -147,7 +148,8 @@ PretrainCheckpoints checkpoints_beside(const fs::path& folder, const BaseReport&
   const fs::path file = checkpoint_file(folder);
   PretrainCheckpoints checkpoints;
   checkpoints.load = [file, report]() -> std::optional<nn::TensorMap> {
-    if (!fs::exists(file)) return std::nullopt;
+    std::error_code error;
+    if (!fs::exists(file, error)) return std::nullopt;
     try {
       nn::TensorMap tensors = nn::read_safetensors(file);
       const at::Tensor expected = tensors.at("checksum");

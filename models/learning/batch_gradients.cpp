@@ -46,7 +46,7 @@ class FastGradients : public BatchGradients {
   }
 
   int64_t buffer_bytes() const override {
-    return pass_.buffer_bytes() + arena_.bytes() + kept_bytes_;
+    return pass_.buffer_bytes() + arena_.bytes() + most_kept_bytes_;
   }
 
  private:
@@ -75,7 +75,7 @@ class FastGradients : public BatchGradients {
     bool again = false;
     for (size_t i = 0; i < rows.size(); ++i) {
       if (!kept_.contains(rows[i])) unknown.push_back(i);
-      again = again || (layers_below_ > 0 && --left_.at(rows[i]) > 0);
+      if (layers_below_ > 0 && --left_.at(rows[i]) > 0) again = true;
     }
     if (unknown.size() == rows.size() && !again) return pass_.layers_below(packed, layers_below_);
     const nn::Matrix stream = arena_.matrix(packed.tokens(), task_.trunk->architecture().width);
@@ -110,6 +110,7 @@ class FastGradients : public BatchGradients {
       // The same row twice in a part is kept once.
       if (kept_.emplace(rows[unknown[k]], std::vector<float>(from.data, from.data + size)).second) {
         kept_bytes_ += bytes;
+        most_kept_bytes_ = std::max(most_kept_bytes_, kept_bytes_);
       }
     }
   }
@@ -128,7 +129,7 @@ class FastGradients : public BatchGradients {
   nn::Arena arena_;
   std::map<int32_t, int64_t> left_;  // how often a row is still to come
   std::map<int32_t, std::vector<float>> kept_;
-  int64_t kept_bytes_ = 0;
+  int64_t kept_bytes_ = 0, most_kept_bytes_ = 0;
 };
 
 }  // namespace

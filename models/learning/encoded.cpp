@@ -37,7 +37,7 @@ EncodedRow encode_response(const data::Row& row, const data::Tokenizer& tokenize
 }  // namespace
 
 EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer,
-                  int64_t max_tokens) {
+                  int64_t max_tokens, int64_t token_types) {
   EncodedSet set;
   set.classes = static_cast<int64_t>(dataset.classes.size());
   set.rows.reserve(dataset.rows.size());
@@ -59,6 +59,7 @@ EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer
       data::EncodedRow text = data::encode_row(tokenizer, row, static_cast<int32_t>(max_tokens));
       encoded.ids = std::move(text.ids);
       encoded.types = std::move(text.types);
+      if (token_types < 2) std::fill(encoded.types.begin(), encoded.types.end(), 0);
     }
     encoded.label = row.label;
     set.rows.push_back(std::move(encoded));

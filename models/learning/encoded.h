@@ -28,9 +28,10 @@ struct EncodedSet {
 };
 
 // Cuts rows to max_tokens. Rows with a response become `start prompt response end`, the prompt
-// cut from its beginning where there is no room; the classes' names are the answers.
+// cut from its beginning where there is no room; the classes' names are the answers. Where the
+// base knows fewer than two token types (RoBERTa one, GPT-2 none), all tokens are of type 0.
 EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer,
-                  int64_t max_tokens);
+                  int64_t max_tokens, int64_t token_types);
 
 // Pointers to these rows of the set.
 std::vector<const EncodedRow*> rows_of(const EncodedSet& set, std::span<const int32_t> rows);

@@ -96,7 +96,12 @@ void add_answers(Evaluation& evaluation, const EncodedSet& set,
 EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, const EncodedSet& set,
                         std::span<const int32_t> rows) {
   Evaluation evaluation(task, state);
-  const auto chosen = rows_of(set, rows);
+  auto chosen = rows_of(set, rows);
+  if (!task.trunk) {  // which pads rows to the longest
+    std::stable_sort(
+        chosen.begin(), chosen.end(),
+        [](const EncodedRow* a, const EncodedRow* b) { return a->ids.size() < b->ids.size(); });
+  }
   EvaluationSums sums;
   for (size_t begin = 0; begin < chosen.size();) {
     const auto part = std::span<const EncodedRow* const>(chosen).subspan(begin);

@@ -34,9 +34,10 @@ struct Graph::Node {
 namespace {
 
 // What another process claimed is looked at again after this time, and computed here as well after
-// this many looks (about two minutes): the other one may have been stopped.
+// this many looks (an hour, far longer than a client's round takes): the other one may have been
+// stopped. A process that ends lets go of its claims at once.
 constexpr std::chrono::milliseconds kRetryEvery{20};
-constexpr int64_t kMostTries = 6000;
+constexpr int64_t kMostTries = 180'000;
 
 // The user's error or fedclock's own again, with the job's name in front.
 std::exception_ptr with_label(const std::string& label) {

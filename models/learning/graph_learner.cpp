@@ -56,8 +56,9 @@ class LazyTask {
     spec_.base = {};  // its texts may be large
     task_.set_base(base.architecture, *base.weights, spec_.precision, spec_.device);
     task_.adapter = spec_.adapter;
-    task_.train = encode(spec_.train, *base.tokenizer, spec_.max_tokens);
-    task_.test = encode(spec_.test, *base.tokenizer, spec_.max_tokens);
+    const int64_t types = base.architecture.token_types;
+    task_.train = encode(spec_.train, *base.tokenizer, spec_.max_tokens, types);
+    task_.test = encode(spec_.test, *base.tokenizer, spec_.max_tokens, types);
     // Where a vocabulary has no padding token (GPT-2), any token will do: it is masked out.
     task_.pad = std::max(0, base.tokenizer->pad());
     task_.evaluation_rows = spec_.evaluation_rows;
@@ -81,6 +82,7 @@ Digest task_name(const LearnerSpec& spec) {
   name.add(content_digest(spec.train)).add(content_digest(spec.test)).add(spec.max_tokens);
   name.add(spec.adapter.rank).add(spec.adapter.alpha).add(spec.adapter.dropout);
   for (const nn::Target target : spec.adapter.targets) name.add(static_cast<int>(target));
+  name.add(static_cast<int>(spec.precision)).add(static_cast<int>(spec.device));
   return name.finish();
 }
 

@@ -11,13 +11,10 @@ namespace fedclock::learning {
 namespace {
 
 using nn::Matrix;
+using nn::matrix_of;
 
 // States whose vocabulary scores exist at the same time: bounds the memory of large vocabularies.
 constexpr int64_t kStatesAtOnce = 256;
-
-Matrix matrix_of(const at::Tensor& tensor) {
-  return {tensor.data_ptr<float>(), tensor.size(0), tensor.numel() / tensor.size(0)};
-}
 
 // What the head sees of each row [rows, width].
 Matrix pooled(nn::Kind kind, const nn::PackedRows& rows, const Matrix& hidden, nn::Arena& arena) {
@@ -54,7 +51,7 @@ void pooled_backward(nn::Kind kind, const nn::PackedRows& rows, const Matrix& d_
   }
 }
 
-// scores[r] += or, into `columns`, the sum over rows
+// columns <- or += the sum of the rows
 void sum_rows(const Matrix& values, nn::Onto onto, float* columns) {
   if (onto == nn::Onto::kNothing) std::fill_n(columns, values.columns, 0.0F);
   for (int64_t r = 0; r < values.rows; ++r) {
@@ -107,8 +104,9 @@ TargetLosses responses(const nn::Trunk& trunk, const Examples& examples, const M
   if (gradients != nullptr) {
     std::fill_n(gradients->d_hidden.data, hidden.rows * hidden.columns, 0.0F);
   }
-  const Matrix all_states = arena.matrix(kStatesAtOnce, hidden.columns);
-  const Matrix all_scores = arena.matrix(kStatesAtOnce, embedding.rows);
+  const int64_t most = std::min(kStatesAtOnce, count);
+  const Matrix all_states = arena.matrix(most, hidden.columns);
+  const Matrix all_scores = arena.matrix(most, embedding.rows);
   for (int64_t begin = 0; begin < count; begin += kStatesAtOnce) {
     const int64_t n = std::min(kStatesAtOnce, count - begin);
     const Matrix states = all_states.row_range(0, n), scores = all_scores.row_range(0, n);

@@ -7,6 +7,7 @@
 #include <torch/csrc/api/include/torch/version.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "models/common/error.h"
 #include "models/nn/bf16_product.h"
@@ -62,6 +63,21 @@ std::string dnnl_isa_name() {
   }
 }
 
+// "NVIDIA H200", as the driver has it; of several, all.
+std::string gpu_names() {
+  std::string names;
+  std::error_code error;
+  for (const auto& gpu : std::filesystem::directory_iterator("/proc/driver/nvidia/gpus", error)) {
+    std::ifstream information(gpu.path() / "information");
+    for (std::string line; std::getline(information, line);) {
+      const size_t value = line.find_first_not_of(" \t", line.find(':') + 1);
+      if (!line.starts_with("Model:") || value == std::string::npos) continue;
+      names += (names.empty() ? "" : ", ") + line.substr(value);
+    }
+  }
+  return names.empty() ? "device" : names;
+}
+
 }  // namespace
 
 std::string pretraining_libraries(const std::string& mode) {
@@ -75,10 +91,15 @@ std::string learning_libraries(const std::string& mode, nn::Precision precision,
                      dnnl->minor, dnnl->patch, dnnl_isa_name(),
                      precision == nn::Precision::kBf16 ? "; BF16" : "",
                      device == Device::kCpu ? "" : "; stock operators",
-                     device == Device::kCuda ? "; CUDA" : "");
+                     device == Device::kCuda ? "; CUDA " + gpu_names() : "");
 }
 
-void require_hardware(nn::Precision precision, Device device) {
+void require_hardware(const std::string& mode, nn::Precision precision, Device device) {
+  if (device == Device::kCuda && mode == "portable") {
+    throw InputError(
+        "--device cuda: gives other bits on other machines: set numerics: NATIVE, or leave the "
+        "option out");
+  }
   if (device == Device::kCuda && !at::hasCUDA()) {
     throw InputError(
         "--device cuda: there is no CUDA device, or this libtorch was built without CUDA (as "

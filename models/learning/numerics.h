@@ -17,8 +17,8 @@ std::string learning_libraries(const std::string& mode, nn::Precision precision,
 
 // Throws InputError, with the remedy, where this machine cannot learn so: no AVX2 for Device::kCpu,
 // no AMX for BF16 there, no CUDA device or a libtorch without CUDA for Device::kCuda; and for BF16
-// by stock operators.
-void require_hardware(nn::Precision precision, Device device);
+// by stock operators, or CUDA with portable numerics.
+void require_hardware(const std::string& mode, nn::Precision precision, Device device);
 
 // Throws InputError, naming the Debian package, where matrix products would run on the reference
 // BLAS: it is 20 times slower than OpenBLAS.

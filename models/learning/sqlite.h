@@ -55,6 +55,7 @@ class Sqlite {
   void execute(const char* sql);
   int64_t integer(const char* sql);  // first column of the first row
   std::string text(const char* sql);
+  int64_t changes() const { return sqlite3_changes(connection_); }  // rows of the last statement
 
  private:
   sqlite3_stmt* prepared(const char* sql);

@@ -179,9 +179,19 @@ std::optional<std::string> Store::tensors(const Digest& name) {
                         "UPDATE tensors SET used = julianday('now') WHERE name = ? AND used < "
                         "julianday('now', '-1 minute')");
     touch.bind(1, bytes_of(name)).step();
-  } catch (const SqliteError&) {  // only the order of letting go suffers
+  } catch (const SqliteError& error) {  // only the order of letting go suffers
+    note_busy(error);
   }
   return bytes;
+}
+
+// Who has waited in vain once does not wait as long for every job.
+void Store::note_busy(const SqliteError& error) {
+  if (error.code() != SQLITE_BUSY || std::exchange(was_busy_, true)) return;
+  try {
+    sqlite_->execute("PRAGMA busy_timeout = 100");
+  } catch (const SqliteError&) {  // then it waits
+  }
 }
 
 void Store::put(const Digest& name, std::span<const double> numbers, std::string_view tensors) {
@@ -218,6 +228,7 @@ void Store::put(const Digest& name, std::span<const double> numbers, std::string
     }
     transaction.commit();
   } catch (const SqliteError& error) {
+    note_busy(error);
     // A busy or full disk may recover; a damaged or read-only file will not.
     writable_ = is_disk_trouble(error.code()) && error.code() != SQLITE_READONLY;
     warn_once(
@@ -245,6 +256,10 @@ void Store::let_go(int64_t limit_bytes) {
       bytes = oldest.integer(1);
     }
     Sqlite::Query(*sqlite_, "DELETE FROM tensors WHERE rowid = ?").bind(1, row).step();
+    // The row comes from an index, which damage may have made point nowhere.
+    if (bytes <= 0 || sqlite_->changes() == 0) {
+      throw SqliteError(SQLITE_CORRUPT, "the index of tensors is damaged");
+    }
     left -= bytes;
   }
   tensor_bytes();
@@ -295,6 +310,7 @@ Store::Verification Store::verify(bool remove) {
     }
   }
   try {
+    if (remove) sqlite_->execute("REINDEX");
     result.file = sqlite_->text("PRAGMA integrity_check(1)");
   } catch (const SqliteError& error) {
     result.file = error.what();

@@ -23,6 +23,7 @@
 namespace fedclock::learning {
 
 class Sqlite;
+class SqliteError;
 
 struct StoreOptions {
   int64_t limit_bytes = int64_t{4} << 30;  // of all tensors
@@ -71,6 +72,7 @@ class Store {
   void let_go(int64_t limit_bytes);
   int64_t tensor_bytes();
   void warn_once(const std::string& what);
+  void note_busy(const SqliteError& error);
 
   std::filesystem::path path_;
   StoreOptions options_;
@@ -79,7 +81,7 @@ class Store {
   int64_t put_bytes_ = 0;  // since tensor_bytes() was asked for
   int64_t known_bytes_ = 0;
   bool writable_ = true;
-  bool warned_ = false;
+  bool warned_ = false, was_busy_ = false;
 };
 
 }  // namespace fedclock::learning

@@ -1,7 +1,8 @@
-// Buffers of one forward and backward pass, taken in order and given back all at once: after a few
-// passes nothing is allocated any more.
+// Buffers of one forward and backward pass, taken in order and given back all at once. Holds one
+// block of what the largest pass so far took: passes like those before allocate nothing.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -14,7 +15,7 @@ namespace fedclock::nn {
 
 class Arena {
  public:
-  // Uninitialised floats, aligned to a cache line, until release() or rewind() to before them.
+  // Uninitialised floats, aligned to a cache line, until rewind() to before them.
   float* take(int64_t count) {
     const int64_t bytes = (count * static_cast<int64_t>(sizeof(float)) + 63) / 64 * 64;
     while (block_ < blocks_.size() && used_ + bytes > blocks_[block_].bytes) {
@@ -24,6 +25,8 @@ class Arena {
     if (block_ == blocks_.size()) add_block(bytes);
     char* start = blocks_[block_].start.get() + used_;
     used_ += bytes;
+    taken_ += bytes;
+    most_taken_ = std::max(most_taken_, taken_);
     return reinterpret_cast<float*>(start);
   }
   Matrix matrix(int64_t rows, int64_t columns) { return {take(rows * columns), rows, columns}; }
@@ -32,11 +35,16 @@ class Arena {
   struct Mark {
     size_t block = 0;
     int64_t used = 0;
+    int64_t taken = 0;  // bytes, in all blocks
   };
-  Mark mark() const { return {block_, used_}; }
+  Mark mark() const { return {block_, used_, taken_}; }
   void rewind(Mark mark) {
     block_ = mark.block;
     used_ = mark.used;
+    taken_ = mark.taken;
+    if (taken_ > 0 || blocks_.size() < 2) return;
+    blocks_.clear();
+    add_block(most_taken_);
   }
 
   // All memory held, in use or not.
@@ -61,12 +69,14 @@ class Arena {
     auto* start = static_cast<char*>(std::aligned_alloc(64, static_cast<size_t>(size)));
     if (start == nullptr) throw std::bad_alloc();
     blocks_.push_back({std::unique_ptr<char, Free>(start), size});
+    block_ = blocks_.size() - 1;
     used_ = 0;
   }
 
   std::vector<Block> blocks_;
   size_t block_ = 0;
   int64_t used_ = 0;
+  int64_t taken_ = 0, most_taken_ = 0;  // bytes
 };
 
 }  // namespace fedclock::nn

@@ -1,5 +1,6 @@
 #include "models/nn/bf16_product.h"
 
+#include <algorithm>
 #include <dnnl.hpp>
 #include <map>
 #include <mutex>
@@ -15,6 +16,8 @@ namespace {
 
 using dnnl::memory;
 
+constexpr int64_t kRowBlock = 64, kRowsAtOnce = 512;
+
 memory::desc rows_of(int64_t rows, int64_t columns, int64_t stride, memory::data_type type) {
   return {{rows, columns}, type, memory::dims{stride, 1}};
 }
@@ -22,7 +25,9 @@ memory::desc rows_of(int64_t rows, int64_t columns, int64_t stride, memory::data
 }  // namespace
 
 bool has_fast_bf16() {
-  return dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_amx;
+  // A set of bits: other processors have larger numbers.
+  constexpr auto kAmx = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_amx);
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & kAmx) == kAmx;
 }
 
 struct Bf16Weights::State {
@@ -83,6 +88,27 @@ struct Bf16Weights::State {
     return layouts.back();
   }
 
+  // y [m, n] (+)= x times the weights, with rows of zeros below x's up to m.
+  void multiply(const Matrix& x, int64_t m, const Matrix& y, Onto onto, Arena& arena) {
+    const Product& made = product(m, y.stride, onto == Onto::kItself);
+    const int64_t size = x.rows * k;
+    auto* rounded = reinterpret_cast<uint16_t*>(arena.take((m * k + 1) / 2));
+    to_bf16(size, x.data, rounded);
+    std::fill_n(rounded + size, m * k - size, uint16_t{0});
+    const auto& description = made.description;
+    const auto scratch_bytes = static_cast<int64_t>(description.scratchpad_desc().get_size());
+    memory from(description.src_desc(), engine, rounded);
+    memory to(description.dst_desc(), engine, y.data);
+    memory scratch(description.scratchpad_desc(), engine,
+                   arena.take(scratch_bytes / static_cast<int64_t>(sizeof(float)) + 1));
+    dnnl::stream stream(engine);
+    made.product.execute(stream, {{DNNL_ARG_SRC, from},
+                                  {DNNL_ARG_WEIGHTS, made.weights},
+                                  {DNNL_ARG_DST, to},
+                                  {DNNL_ARG_SCRATCHPAD, scratch}});
+    stream.wait();
+  }
+
   int64_t k, n;
   dnnl::engine engine;
   std::vector<uint16_t> plain;  // [k, n]
@@ -99,24 +125,29 @@ void Bf16Weights::multiply(const Matrix& x, Matrix y, Onto onto, Arena& arena) c
   ensure(
       x.columns == state_->k && y.columns == state_->n && x.rows == y.rows && x.stride == x.columns,
       "a bf16 product of matrices whose shapes do not fit");
-  const auto& made = state_->product(x.rows, y.stride, onto == Onto::kItself);
-  const Arena::Mark mark = arena.mark();
-  const int64_t size = x.rows * x.columns;
-  auto* rounded = reinterpret_cast<uint16_t*>(arena.take((size + 1) / 2));
-  to_bf16(size, x.data, rounded);
-  const auto& description = made.description;
-  const auto scratch_bytes = static_cast<int64_t>(description.scratchpad_desc().get_size());
-  memory from(description.src_desc(), state_->engine, rounded);
-  memory to(description.dst_desc(), state_->engine, y.data);
-  memory scratch(description.scratchpad_desc(), state_->engine,
-                 arena.take(scratch_bytes / static_cast<int64_t>(sizeof(float)) + 1));
-  dnnl::stream stream(state_->engine);
-  made.product.execute(stream, {{DNNL_ARG_SRC, from},
-                                {DNNL_ARG_WEIGHTS, made.weights},
-                                {DNNL_ARG_DST, to},
-                                {DNNL_ARG_SCRATCHPAD, scratch}});
-  stream.wait();
-  arena.rewind(mark);
+  for (int64_t begin = 0; begin < x.rows;) {
+    const int64_t left = x.rows - begin;
+    const Arena::Mark mark = arena.mark();
+    if (left >= kRowBlock) {
+      const int64_t rows = std::min(left / kRowBlock * kRowBlock, kRowsAtOnce);
+      state_->multiply(x.row_range(begin, rows), rows, y.row_range(begin, rows), onto, arena);
+      begin += rows;
+    } else {
+      const Matrix filled_up = arena.matrix(kRowBlock, y.columns);
+      state_->multiply(x.row_range(begin, left), kRowBlock, filled_up, Onto::kNothing, arena);
+      for (int64_t r = 0; r < left; ++r) {
+        float* to = y.row_range(begin + r, 1).data;
+        const float* from = filled_up.row_range(r, 1).data;
+        if (onto == Onto::kItself) {
+          add_bias(1, y.columns, from, to);
+        } else {
+          std::copy_n(from, y.columns, to);
+        }
+      }
+      begin += left;
+    }
+    arena.rewind(mark);
+  }
 }
 
 }  // namespace fedclock::nn

@@ -21,7 +21,8 @@ class Bf16Weights {
   ~Bf16Weights();
   Bf16Weights(Bf16Weights&&) noexcept;
 
-  // y [m, n] (+)= x [m, k] times the weights; x without gaps between its rows.
+  // y [m, n] (+)= x [m, k] times the weights; x without gaps between its rows. Runs on kRowsAtOnce
+  // rows and on multiples of kRowBlock, the rest filled up: so few kernels are ever made.
   void multiply(const Matrix& x, Matrix y, Onto onto, Arena& arena) const;
 
  private:

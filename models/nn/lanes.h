@@ -104,9 +104,10 @@ inline float largest(Vector x) { return largest(_mm256_max_ps(lower(x), upper(x)
 #endif
 
 // e^x: x = n ln 2 + r with |r| <= ln 2 / 2, e^r by its Taylor polynomial of degree 6 (relative
-// error below 3e-7 in all). Below -87.3: 0, nearly; above 88: e^88.
+// error below 3e-7 in all). Below -87.3: 0, nearly; above 88: e^88. NaN stays NaN: of two operands
+// of which one is NaN, the instructions take the second.
 inline Vector exponential(Vector x) {
-  x = smaller(larger(x, all(-87.3F)), all(88.0F));
+  x = smaller(all(88.0F), larger(all(-87.3F), x));
   const Vector n = rounded(x * all(1.44269504F));  // 1 / ln 2
   // ln 2 in two parts, the first exact in few bits (Cody and Waite, 1980)
   Vector r = fma(n, all(-0.693359375F), x);

@@ -14,12 +14,6 @@ const at::Tensor* find(const TensorMap& tensors, const std::string& name) {
   return found == tensors.end() ? nullptr : &found->second;
 }
 
-Matrix matrix_of(const at::Tensor& tensor) {
-  ensure(tensor.is_contiguous() && tensor.dim() == 2 && tensor.scalar_type() == at::kFloat,
-         "an adapter's tensors are contiguous float32 matrices");
-  return {tensor.data_ptr<float>(), tensor.size(0), tensor.size(1)};
-}
-
 // to [n, m] <- from [m, n], or + from.
 void transpose(const Matrix& from, Matrix to, Onto onto) {
   for (int64_t r = 0; r < to.rows; ++r) {
@@ -32,6 +26,12 @@ void transpose(const Matrix& from, Matrix to, Onto onto) {
 }
 
 }  // namespace
+
+Matrix matrix_of(const at::Tensor& tensor) {
+  ensure(tensor.is_contiguous() && tensor.dim() == 2 && tensor.scalar_type() == at::kFloat,
+         "an adapter's tensors are contiguous float32 matrices");
+  return {tensor.data_ptr<float>(), tensor.size(0), tensor.size(1)};
+}
 
 MapGroup::MapGroup(const Architecture& architecture, int64_t layer, std::vector<Target> targets,
                    const TensorMap& weights, Precision precision)

@@ -18,6 +18,10 @@
 
 namespace fedclock::nn {
 
+// A view of an adapter's or a head's tensor. ProgrammerError unless it is a contiguous float32
+// matrix.
+Matrix matrix_of(const at::Tensor& tensor);
+
 // The frozen part, shared by all who compute with it.
 class MapGroup {
  public:

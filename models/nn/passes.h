@@ -25,7 +25,7 @@ struct NormParameters {
 };
 
 // sum <- residual + branch + bias, normed <- norm(sum); [n, width] each. `branch` and `bias`
-// [width] may be absent; `sum` may be `residual` or `branch`, or absent.
+// [width] may be absent; `sum` may be `residual` or `branch`, or absent; without it `normed` may be `residual`.
 void residual_norm(const NormParameters& norm, int64_t n, int64_t width, const float* residual,
                    const float* branch, const float* bias, float* sum, float* normed,
                    NormRows rows);
@@ -61,12 +61,12 @@ void softmax_backward(int64_t tokens, bool causal, float scale, const float* p, 
 void rotate_heads(int64_t tokens, int64_t heads, int64_t head_width, int64_t stride,
                   const float* cos, const float* sin, bool inverse, float* x);
 
-// Rounds to bfloat16, to nearest, ties to even. NaN stays NaN.
+// Rounds to bfloat16, to nearest, ties to even. Quiet NaNs stay NaN.
 void to_bf16(int64_t size, const float* from, uint16_t* to);
 
-// Mean cross entropy's sum over rows: scores [n, classes] <- weight * (softmax - one-hot), the
-// scores' gradient; losses[i] <- -log p of the row's target, `correct` counts rows whose target
-// scores highest (the first of equals). Without `gradient` the scores stay as they are.
+// Cross entropy of rows of scores [n, classes]: losses[i] <- -log p of the row's target; scores <-
+// weight * (softmax - one-hot), the gradient of `weight` times the losses' sum. Returns how many
+// targets score highest (the first of equals). Without `gradient` the scores stay as they are.
 int64_t cross_entropy(int64_t n, int64_t classes, const int32_t* targets, float weight,
                       bool gradient, float* scores, double* losses);
 

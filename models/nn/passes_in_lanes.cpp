@@ -1,5 +1,6 @@
 // Compiled for each of the vector widths of models/nn/lanes.h. No inline function of another header
 // may be left here as a symbol: the linker could take the wide one for all of the program.
+#include <algorithm>
 #include <cmath>
 
 #include "models/nn/lanes.h"
@@ -120,7 +121,7 @@ struct GeluTanh {
 
 struct Relu {
   ValueAndSlope operator()(Vector x) const {
-    return {larger(x, all(0)), x > all(0) ? all(1.0F) : all(0)};
+    return {larger(all(0), x), x > all(0) ? all(1.0F) : all(0)};
   }
 };
 
@@ -271,9 +272,7 @@ int64_t cross_entropy(int64_t n, int64_t classes, const int32_t* targets, float 
       highest = larger(highest, load(row + i, lanes, kMinusInfinity));
     });
     const float top = largest(highest);
-    int64_t best = 0;
-    while (best + 1 < classes && row[best] < top) ++best;
-    correct += best == targets[r];
+    correct += of_target == top && std::find(row, row + targets[r], top) == row + targets[r];
     Vector total = all(0);
     in_lanes(classes, [&](int64_t i, auto lanes) {
       const Vector e = exponential(load(row + i, lanes, kMinusInfinity) - all(top));

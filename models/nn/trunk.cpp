@@ -87,10 +87,16 @@ void TrunkPass::embed(const PackedRows& rows, Matrix stream) {
   const Architecture& a = trunk_.architecture_;
   for (int64_t r = 0; r < rows.rows(); ++r) {
     const int64_t begin = rows.offsets[r], tokens = rows.offsets[r + 1] - begin;
-    ensure(tokens > 0 && tokens <= a.max_tokens, "a row is empty or longer than max_tokens");
+    if (tokens < 1 || tokens > a.max_tokens) {
+      throw ProgrammerError("a row of " + std::to_string(tokens) +
+                            " tokens, where the model reads 1 to " + std::to_string(a.max_tokens));
+    }
     for (int64_t t = 0; t < tokens; ++t) {
       const int32_t id = rows.ids[begin + t];
-      ensure(id >= 0 && id < a.vocabulary, "a token outside of the vocabulary");
+      if (id < 0 || id >= a.vocabulary) {
+        throw ProgrammerError("token " + std::to_string(id) + " of a vocabulary of " +
+                              std::to_string(a.vocabulary));
+      }
       float* x = stream.data + (begin + t) * a.width;
       std::copy_n(trunk_.token_embedding_.data() + id * a.width, a.width, x);
       if (a.positions == Positions::kLearned) {
@@ -99,6 +105,7 @@ void TrunkPass::embed(const PackedRows& rows, Matrix stream) {
       }
       if (a.token_types > 0) {
         const int64_t type = rows.types.empty() ? 0 : rows.types[begin + t];
+        ensure(type >= 0 && type < a.token_types, "a token of a type that the model does not have");
         add_bias(1, a.width, trunk_.type_embedding_.data() + type * a.width, x);
       }
     }

@@ -14,11 +14,8 @@
 
 namespace fedclock::results {
 
-namespace {
-
 namespace fs = std::filesystem;
 
-// Written beside and renamed, so that a reader never sees half a file.
 void write_file(const fs::path& path, const std::string& content) {
   const fs::path unfinished = path.string() + ".part";
   std::ofstream out(unfinished, std::ios::binary);
@@ -33,6 +30,8 @@ void write_file(const fs::path& path, const std::string& content) {
                     path.string(), error ? " (" + error.message() + ")" : ""));
   }
 }
+
+namespace {
 
 // Whether both know it, and not the same.
 bool differ(const std::string& a, const std::string& b) {
@@ -80,12 +79,14 @@ void prepare_folder(const fs::path& folder, const v1::Result& planned, bool over
         "{}: cannot be written to{}: choose another folder with --out, or change its rights",
         folder.string(), error ? " (" + error.message() + ")" : ""));
   }
+  const fs::path path = folder / "result.pb";
   if (overwrite) {
+    // First, as it vouches for the rest: a run that is killed leaves no mixture of two.
+    fs::remove(path, error);
     // A run that only times writes none: what is there would pass for its adapter.
     if (!planned.learned()) fs::remove_all(folder / "final_adapter", error);
     return;
   }
-  const fs::path path = folder / "result.pb";
   if (!fs::exists(path, error)) return;
   std::ifstream in(path, std::ios::binary);
   const std::optional<v1::Result> there = parse_result(in);

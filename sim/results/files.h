@@ -14,6 +14,10 @@
 
 namespace fedclock::results {
 
+// Written beside and renamed, so that a reader never sees half a file. Throws InputError where it
+// cannot be written.
+void write_file(const std::filesystem::path& path, const std::string& content);
+
 // Makes the folder. Throws InputError where it cannot be made or written to, or where it holds the
 // result of another run: nothing of that is lost. `overwrite`: whatever it holds may be lost.
 void prepare_folder(const std::filesystem::path& folder, const v1::Result& planned,

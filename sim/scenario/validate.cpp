@@ -83,6 +83,10 @@ void check_learning_precision(const v1::Scenario& scenario, Problems& problems) 
                  "gives other bits on other processors: write numerics: NATIVE beside it, or "
                  "precision: FP32");
   }
+  if (scenario.precision() == v1::BF16 && scenario.model().adapter().dropout() > 0) {
+    problems.add("model.adapter.dropout", fmt::format("{}", scenario.model().adapter().dropout()),
+                 "is trained in FP32 alone: write 0, or precision: FP32");
+  }
 }
 
 void validate(const Loaded& loaded, Problems& problems) {

@@ -192,7 +192,10 @@ double pass_seconds(const Workload& work, int workers, int64_t& buffer_bytes) {
   const auto run = [&] {
     learning::prepare_thread();
     for (int64_t client = next++; client < work.clients; client = next++) {
-      bytes = learning::train(work.task, work.start, work.job_of(client)).buffer_bytes;
+      const auto trained = learning::train(work.task, work.start, work.job_of(client));
+      int64_t most = bytes;
+      while (trained.buffer_bytes > most && !bytes.compare_exchange_weak(most, trained.buffer_bytes)) {
+      }
     }
   };
   const double seconds = seconds_of([&] {
@@ -271,6 +274,11 @@ int main(int argc, char** argv) {
     fmt::print(stderr,
                "no bf16: this processor has no AMX, or kernels are pinned to portable ones "
                "(set FEDCLOCK_BENCH_NATIVE=1)\n");
+    return 2;
+  }
+  const bool plain = folder.empty() && name.empty();
+  if (!plain && program.remaining_size() > 0) {
+    fmt::print(stderr, "{}: unknown option; see --help\n", program.remaining().front());
     return 2;
   }
   if (!folder.empty()) {

@@ -8,12 +8,6 @@
 
 namespace fedclock::tools {
 
-namespace {
-
-constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells have it
-
-}  // namespace
-
 void end_when_interrupted(std::function<void()> farewell) {
   sigset_t signals;
   sigemptyset(&signals);
@@ -25,7 +19,7 @@ void end_when_interrupted(std::function<void()> farewell) {
     int signal = 0;
     sigwait(&signals, &signal);
     farewell();
-    _exit(kInterrupted);
+    _exit(128 + signal);  // as shells have it: 130 for Ctrl-C
   }).detach();
 }
 

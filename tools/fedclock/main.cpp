@@ -9,6 +9,7 @@
 #include "models/common/error.h"
 #include "tools/fedclock/commands.h"
 #include "tools/fedclock/mistakes.h"
+#include "tools/fedclock/say.h"
 #include "tools/fedclock/store_options.h"
 
 namespace fedclock::tools {
@@ -51,7 +52,7 @@ int exit_code_of_command_line(const CLI::App& program, const CLI::ParseError& er
   if (kind == CLI::ExitCodes::ExtrasError || kind == CLI::ExitCodes::RequiredError) {
     const std::string text = explain_unknown(program, {argv + 1, argv + argc});
     if (!text.empty()) {
-      fmt::print(stderr, "{}\n", text);
+      say("{}\n", text);
       return 2;
     }
   }
@@ -120,14 +121,14 @@ int run_program(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return exit_code_of_command_line(program, error, argc, argv);
   } catch (const InputError& error) {
-    fmt::print(stderr, "{}\n", error.what());
+    say("{}\n", error.what());
     return 2;
   } catch (const std::filesystem::filesystem_error& error) {
-    fmt::print(stderr, "{}: check the folder's rights and the space left on the disk\n",
+    say("{}: check the folder's rights and the space left on the disk\n",
                error.what());
     return 2;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "fedclock failed: {}\n", error.what());
+    say("fedclock failed: {}\n", error.what());
     return 1;
   }
 }

@@ -1,4 +1,5 @@
 #include "tools/fedclock/progress.h"
+#include "tools/fedclock/say.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -54,18 +55,17 @@ void Progress::jobs(const learning::JobCount& jobs) {
 }
 
 Progress::~Progress() {
-  if (live_) fmt::print(stderr, "\n");
+  if (live_) say("\n");
 }
 
 void Progress::show(const std::string& line, bool keep) {
   if (quiet_) return;
   if (terminal_) {
-    fmt::print(stderr, "\r\033[K{}{}", line, keep ? "\n" : "");
+    say("\r\033[K{}{}", line, keep ? "\n" : "");
     live_ = !keep;
   } else {
-    fmt::print(stderr, "{}\n", line);
+    say("{}\n", line);
   }
-  std::fflush(stderr);
 }
 
 void Progress::stage(const std::string& text) { show(text, true); }

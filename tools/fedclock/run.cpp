@@ -18,6 +18,7 @@
 #include "tools/fedclock/interrupt.h"
 #include "tools/fedclock/pin_kernels.h"
 #include "tools/fedclock/progress.h"
+#include "tools/fedclock/say.h"
 #include "tools/fedclock/store_options.h"
 
 namespace fedclock::tools {
@@ -130,10 +131,14 @@ learning::Device device_of(const std::string& name) {
 
 std::shared_ptr<learning::Store> open_store(const StoreChoice& choice) {
   const std::filesystem::path path = store_path(choice);
-  if (choice.off || path.empty()) return nullptr;
+  if (choice.off) return nullptr;
+  if (path.empty()) {
+    say("no HOME in the environment: what is learnt is not kept (--store FILE names a place)\n");
+    return nullptr;
+  }
   return learning::Store::open(
       path, {.limit_bytes = parse_bytes("--store-limit", choice.limit),
-             .warn = [](const std::string& text) { fmt::print(stderr, "{}\n", text); }});
+             .warn = [](const std::string& text) { say("{}\n", text); }});
 }
 
 void run(const RunOptions& options, char** argv) {
@@ -143,16 +148,16 @@ void run(const RunOptions& options, char** argv) {
   const Clock::time_point start = Clock::now();
   const scenario::Loaded loaded = load(options.scenario);
   const bool native = loaded.scenario.numerics() == v1::NATIVE;
+  const std::string mode = native ? "native" : "portable";
   pin_kernels(native ? KernelChoice::kNative : KernelChoice::kPortable, argv);
   const nn::Precision precision = experiment::learning_precision(loaded.scenario);
   const learning::Device device = device_of(options.device);
   if (!options.timing_only) {
     learning::refuse_reference_blas();
-    learning::require_hardware(precision, device);
+    learning::require_hardware(mode, precision, device);
   }
   end_when_interrupted([] {
-    fmt::print(stderr,
-               "\ninterrupted: what is finished is in the store, if there is one; the same "
+    say("\ninterrupted: what is finished is in the store, if there is one; the same "
                "command goes on from there\n");
   });
 
@@ -162,7 +167,6 @@ void run(const RunOptions& options, char** argv) {
   how.workers = options.workers > 0
                     ? options.workers
                     : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  const std::string mode = native ? "native" : "portable";
   how.base_numerics = learning::pretraining_libraries(mode);
   how.numerics = learning::learning_libraries(mode, precision, device);
   how.device = device;

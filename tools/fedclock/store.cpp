@@ -19,10 +19,10 @@ std::unique_ptr<learning::Store> existing_store(const StoreChoice& choice) {
     throw InputError(fmt::format("{}: there is no store; `fedclock run` makes one",
                                  path.empty() ? "--store" : path.string()));
   }
-  std::string problem;
+  const auto problem = std::make_shared<std::string>();
   auto store =
-      learning::Store::open(path, {.warn = [&](const std::string& text) { problem = text; }});
-  if (!store) throw InputError(problem);
+      learning::Store::open(path, {.warn = [=](const std::string& text) { *problem = text; }});
+  if (!store) throw InputError(*problem);
   return store;
 }
 

@@ -20,6 +20,7 @@
 #include "tools/fedclock/commands.h"
 #include "tools/fedclock/interrupt.h"
 #include "tools/fedclock/progress.h"
+#include "tools/fedclock/say.h"
 #include "tools/fedclock/store_options.h"
 
 namespace fedclock::tools {
@@ -152,7 +153,7 @@ class GridProgress {
   GridProgress(size_t points, bool quiet)
       : quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1), done_(points, 0.0) {}
   ~GridProgress() {
-    if (!quiet_ && terminal_) fmt::print(stderr, "\n");
+    if (!quiet_ && terminal_) say("\n");
   }
 
   void started() { ++running_; }
@@ -185,8 +186,7 @@ class GridProgress {
     if (share > 0.01 && share < 1) {
       line += fmt::format("  about {} left", duration_text(so_far.count() * (1 - share) / share));
     }
-    fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ ? "" : "\n");
-    std::fflush(stderr);
+    say("{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ ? "" : "\n");
   }
 
   bool quiet_, terminal_;
@@ -353,13 +353,6 @@ bool table_is_of_other_runs(const Sweep& sweep, const std::vector<Ending>& endin
   return false;
 }
 
-void write_table(const fs::path& table, const std::string& text) {
-  std::ofstream out(table, std::ios::binary);
-  out << text;
-  out.close();
-  if (!out) throw InputError(table.string() + ": cannot be written: is the disk full?");
-}
-
 void print_target(const Sweep& sweep, double target, bool given) {
   const std::string other = " (--target sets another)";
   const std::string from = sweep.stop_accuracy ? ", the scenario's stop.accuracy" + other
@@ -371,8 +364,7 @@ void sweep(const SweepOptions& options) {
   const Sweep sweep = make_sweep(options);
   prepare(sweep, options.overwrite);
   end_when_interrupted([] {
-    fmt::print(stderr,
-               "\ninterrupted: what is finished is in the store, if there is one; the same "
+    say("\ninterrupted: what is finished is in the store, if there is one; the same "
                "command goes on from there\n");
   });
   std::vector<Ending> endings;
@@ -381,7 +373,7 @@ void sweep(const SweepOptions& options) {
       results::sweep_target(points, options.target ? options.target : sweep.stop_accuracy);
   const fs::path table = sweep.folder / "sweep.csv";
   const bool keep = !options.overwrite && table_is_of_other_runs(sweep, endings);
-  if (!keep) write_table(table, results::sweep_csv(sweep.paths, points, target));
+  if (!keep) results::write_file(table, results::sweep_csv(sweep.paths, points, target));
   if (target) print_target(sweep, *target, options.target.has_value());
   print_points(points, target, options.explain);
   if (options.seeds.find(',') != std::string::npos && target) print_over_seeds(points);

@@ -143,7 +143,7 @@ TEST_CASE("encode: rows with responses are start, prompt, response, end") {
   const Base base = tiny_base(nn::Kind::kDecoder);
   const data::Tokenizer& tokenizer = *base.tokenizer;
   const data::Dataset dataset = instructions();
-  const EncodedSet set = encode(dataset, tokenizer, 64);
+  const EncodedSet set = encode(dataset, tokenizer, 64, 2);
   REQUIRE(set.rows.size() == 3);
   REQUIRE(set.answers.size() == 2);
   CHECK(set.classes == 2);
@@ -159,7 +159,7 @@ TEST_CASE("encode: rows with responses are start, prompt, response, end") {
   CHECK(set.answers[0] == tokenizer.encode("yes"));
 
   // A response that alone is too long is the user's error.
-  CHECK_THROWS_AS(encode(dataset, tokenizer, 8), InputError);
+  CHECK_THROWS_AS(encode(dataset, tokenizer, 8, 2), InputError);
 }
 
 TEST_CASE("encode: a long prompt loses its beginning") {
@@ -167,7 +167,7 @@ TEST_CASE("encode: a long prompt loses its beginning") {
   data::Dataset dataset = instructions();
   dataset.classes = {"yes"};
   dataset.rows.resize(2);
-  const EncodedSet set = encode(dataset, *base.tokenizer, 16);
+  const EncodedSet set = encode(dataset, *base.tokenizer, 16, 2);
   const EncodedRow& row = set.rows[1];
   const auto prompt = base.tokenizer->encode(dataset.rows[1].text);
   REQUIRE(row.ids.size() == 16);
@@ -189,7 +189,7 @@ TEST_CASE("evaluate: the longest answer has room after the longest prompt") {
   const data::Dataset dataset{instructions().rows, {"yes", "birds find seeds and hay"}};
   data::Dataset shorter = dataset;
   shorter.rows[2].response = shorter.classes[1];
-  task.train = task.test = encode(shorter, *base.tokenizer, base.architecture.max_tokens);
+  task.train = task.test = encode(shorter, *base.tokenizer, base.architecture.max_tokens, 2);
   task.pad = base.tokenizer->pad();
   const EvaluationSums sums =
       evaluate(task, tiny_start(task), task.test, std::vector<int32_t>{0, 1, 2});

@@ -36,7 +36,6 @@ LearnerSpec spec_of(nn::Kind kind, data::SyntheticForm form, int workers) {
   spec.architecture = base.architecture;
   spec.base = [base] { return base; };
   spec.adapter = tiny_adapter_spec();
-  spec.adapter.dropout = 0.1;
   spec.train = data::synthetic_rows(synthetic, "train");
   synthetic.rows = 30;
   spec.test = data::synthetic_rows(synthetic, "test");
@@ -108,7 +107,7 @@ Outcome federate(const LearnerSpec& spec) {
   return outcome;
 }
 
-TEST_CASE("learner: the same bits with 1, 2 and 4 workers") {
+TEST_CASE("learner: the same bits with 1, 2 and 4 workers", "[native]") {
   const auto [kind, form] = GENERATE(table<nn::Kind, data::SyntheticForm>(
       {{nn::Kind::kEncoder, data::SyntheticForm::kClassification},
        {nn::Kind::kDecoder, data::SyntheticForm::kClassification},

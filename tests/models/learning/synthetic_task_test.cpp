@@ -57,8 +57,8 @@ double lora_accuracy(const Family& family, int64_t depth, int64_t steps) {
   task.adapter.targets = {nn::Target::kQ, nn::Target::kK,  nn::Target::kV,
                           nn::Target::kO, nn::Target::kUp, nn::Target::kDown};
   task.pad = family.tokenizer->pad();
-  task.train = encode(family.train, *family.tokenizer, kMaxTokens);
-  task.test = encode(family.test, *family.tokenizer, kMaxTokens);
+  task.train = encode(family.train, *family.tokenizer, kMaxTokens, 2);
+  task.test = encode(family.test, *family.tokenizer, kMaxTokens, 2);
   TrainJob job;
   std::vector<int32_t> rows(family.train.rows.size());
   std::iota(rows.begin(), rows.end(), 0);

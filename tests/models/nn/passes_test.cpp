@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "models/common/random.h"
@@ -204,6 +205,48 @@ TEST_CASE("passes: cross entropy, its gradient and its first highest score") {
     }
     RC_ASSERT(correct == expected_correct);
   });
+}
+
+TEST_CASE("passes: what is no number stays none") {
+  constexpr float kNoNumber = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (const PassTable* table : tables()) {
+    for (const size_t where : {0, 3, 20}) {
+      for (const float value : {kNoNumber, kInfinity}) {
+        Floats row(21, 1.0F);
+        row[where] = value;
+        Floats scores = row, attention;
+        const int32_t target = 2;
+        double loss = 0;
+        table->cross_entropy(1, 21, &target, 1, true, scores.data(), &loss);
+        CHECK(!std::isfinite(loss));
+        CHECK(std::all_of(scores.begin(), scores.end(), [](float x) { return std::isnan(x); }));
+        for (int r = 0; r < 21; ++r) attention.insert(attention.end(), row.begin(), row.end());
+        table->softmax(21, false, 1, attention.data());
+        CHECK(std::all_of(attention.begin(), attention.end(), [](float x) { return std::isnan(x); }));
+      }
+      Floats up(21, 1.0F), inner(21);
+      up[where] = kNoNumber;
+      for (const Activation activation : {Activation::kGelu, Activation::kGeluTanh, Activation::kRelu}) {
+        Floats x = up;
+        table->activation(activation, 1, 21, nullptr, x.data(), inner.data(), true);
+        CHECK(std::isnan(inner[where]));
+      }
+    }
+    // Far apart: all weight on the highest.
+    Floats far{-1000, 500, -90};
+    table->softmax(1, false, 1, far.data());
+    CHECK(far[0] == Approx(1));
+    Floats three{-1000, 500, -90, 0, 0, 0, 0, 0, 0};
+    table->softmax(3, true, 1, three.data());
+    CHECK(three[0] == Approx(1));
+    double loss = 0;
+    const int32_t target = 0;
+    Floats scores{-1000, 500, -90};
+    CHECK(table->cross_entropy(1, 3, &target, 1, true, scores.data(), &loss) == 0);
+    CHECK(loss == Approx(1500));
+    CHECK(scores[1] == Approx(1));
+  }
 }
 
 TEST_CASE("passes: rotations turn and turn back") {

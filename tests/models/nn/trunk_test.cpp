@@ -45,7 +45,7 @@ Architecture random_architecture(Random& random) {
   a.heads = a.kv_heads * (1 + static_cast<int64_t>(random.below(2)));
   // Not below 6: a norm over two values has a gradient of nothing but rounding errors.
   a.head_width = 6 + 2 * static_cast<int64_t>(random.below(6));
-  a.width = a.heads * a.head_width;
+  a.width = random.below(2) == 0 ? a.heads * a.head_width : a.heads * 8;
   a.ffn_width = 1 + static_cast<int64_t>(random.below(70));
   a.max_tokens = 24;
   a.position_offset =
@@ -184,8 +184,8 @@ Passes reference_passes(const Setup& setup, const TensorMap& chosen, const at::T
 }
 
 Passes fast_passes(const Setup& setup, const TensorMap& chosen, int64_t depth,
-                   const at::Tensor& d_hidden) {
-  const Trunk trunk(setup.architecture, setup.weights);
+                   const at::Tensor& d_hidden, Precision precision = Precision::kFp32) {
+  const Trunk trunk(setup.architecture, setup.weights, precision);
   TrunkPass pass(trunk, setup.spec, setup.adapter);
   Passes result;
   for (const auto& [name, tensor] : chosen) result.gradients[name] = at::full_like(tensor, 1e9);
@@ -226,6 +226,56 @@ TEST_CASE("trunk: hidden states and gradients equal those of libtorch's operator
     }
   }));
   CHECK(gradients_seen > 200);
+}
+
+TEST_CASE("trunk: in bf16 the same, up to its rounding", "[native]") {
+  if (!has_fast_bf16()) {
+    WARN("skipped: no AMX, or kernels pinned to portable ones (FEDCLOCK_TEST_NATIVE=1 frees them)");
+    return;
+  }
+  double worst = 0;
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    const Setup setup = random_setup(seed);
+    Random random(seed, "test: wanted");
+    const TensorMap chosen = random_choice(setup, setup.architecture.layers, random);
+    const at::Tensor d_hidden = at::ones({setup.packed.tokens(), setup.architecture.width});
+    const int64_t depth = setup.architecture.layers;
+    const Passes rounded = fast_passes(setup, chosen, depth, d_hidden, Precision::kBf16);
+    const Passes exact = fast_passes(setup, chosen, depth, d_hidden);
+    INFO("seed " << seed);
+    const double error = relative_distance(rounded.hidden, exact.hidden);
+    CHECK(error < 0.05);  // 2^-9 a product's input, over at most 12 products
+    worst = std::max(worst, error);
+  }
+  CHECK(worst > 1e-4);
+}
+
+TEST_CASE("bf16 products: any number of rows, written or added", "[native]") {
+  if (!has_fast_bf16()) {
+    WARN("skipped: no AMX, or kernels pinned to portable ones (FEDCLOCK_TEST_NATIVE=1 frees them)");
+    return;
+  }
+  Random random(1, "test: bf16");
+  Arena arena;
+  for (const int64_t rows : {1, 63, 64, 65, 200, 512, 600, 1100}) {
+    const int64_t k = 1 + static_cast<int64_t>(random.below(70));
+    const int64_t n = 1 + static_cast<int64_t>(random.below(70));
+    // Small whole numbers: exact in bf16, and their sums in float32.
+    const at::Tensor x = at::randint(-8, 9, {rows, k}).to(at::kFloat);
+    const at::Tensor w = at::randint(-8, 9, {k, n}).to(at::kFloat);
+    const at::Tensor start = at::randint(-8, 9, {rows, n + 3}).to(at::kFloat);
+    const Bf16Weights weights(ConstMatrix{w.data_ptr<float>(), k, n, n, false});
+    for (const Onto onto : {Onto::kNothing, Onto::kItself}) {
+      at::Tensor y = start.clone();
+      weights.multiply({x.data_ptr<float>(), rows, k}, {y.data_ptr<float>(), rows, n, n + 3}, onto,
+                       arena);
+      at::Tensor expected = start.clone();
+      at::Tensor part = expected.narrow(1, 0, n);
+      part.copy_(onto == Onto::kItself ? part + at::matmul(x, w) : at::matmul(x, w));
+      INFO(rows << " x " << k << " x " << n);
+      CHECK(at::equal(y, expected));
+    }
+  }
 }
 
 TEST_CASE("trunk: adapters beside the weights and merged into them give the same", "[native]") {
