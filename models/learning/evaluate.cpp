@@ -98,9 +98,9 @@ EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, co
   Evaluation evaluation(task, state);
   auto chosen = rows_of(set, rows);
   if (!task.trunk) {  // which pads rows to the longest
-    std::stable_sort(
-        chosen.begin(), chosen.end(),
-        [](const EncodedRow* a, const EncodedRow* b) { return a->ids.size() < b->ids.size(); });
+    std::stable_sort(chosen.begin(), chosen.end(), [](const EncodedRow* a, const EncodedRow* b) {
+      return a->ids.size() < b->ids.size();
+    });
   }
   EvaluationSums sums;
   for (size_t begin = 0; begin < chosen.size();) {

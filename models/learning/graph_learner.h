@@ -19,10 +19,10 @@ struct LearnerSpec {
   std::string base_origin;        // for people: a folder, or the recipe's name
   nn::Architecture architecture;  // of the base
   nn::AdapterSpec adapter;
-  data::Dataset train, test;      // rows of the clients; rows of the server
-  int64_t max_tokens = 64;        // a row is cut to
-  int64_t evaluation_rows = 128;  // rows a forward pass
-  std::string numerics;           // learning_numerics(): other ones, other values
+  data::Dataset train, test;                       // rows of the clients; rows of the server
+  int64_t max_tokens = 64;                         // a row is cut to
+  int64_t evaluation_rows = 128;                   // rows a forward pass
+  std::string numerics;                            // learning_numerics(): other ones, other values
   nn::Precision precision = nn::Precision::kFp32;  // of Device::kCpu
   Device device = Device::kCpu;
   int workers = 1;

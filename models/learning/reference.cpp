@@ -33,8 +33,8 @@ Scores scores_of(const LearningTask& task, const nn::Adapters& adapters,
   at::Tensor scores;
   if (examples.has_responses()) {
     const at::Tensor places = padded_places(examples, hidden.size(1)).to(device);
-    scores = task.base->vocabulary_scores(
-        hidden.reshape({-1, hidden.size(2)}).index_select(0, places));
+    scores =
+        task.base->vocabulary_scores(hidden.reshape({-1, hidden.size(2)}).index_select(0, places));
   } else {
     scores = at::linear(nn::pooled(task.architecture().kind, hidden, batch.real),
                         tensors.at("head.weight"), tensors.at("head.bias"));

@@ -68,9 +68,8 @@ TrainResult train(const LearningTask& task, const nn::TensorMap& start, const Tr
   }
   const auto batches = plan_batches(job);
   const bool fast = task.trunk != nullptr && task.adapter.dropout == 0;
-  const auto gradients_of = fast
-                                ? make_fast_gradients(task, result.tensors, job.depth, batches)
-                                : make_reference_gradients(task, result.tensors, job);
+  const auto gradients_of = fast ? make_fast_gradients(task, result.tensors, job.depth, batches)
+                                 : make_reference_gradients(task, result.tensors, job);
   Optimizer optimizer({.kind = job.settings.optimizer,
                        .weight_decay = job.settings.weight_decay,
                        .momentum = job.settings.momentum,

@@ -4,13 +4,6 @@
 
 namespace fedclock::nn {
 
-namespace avx2 {
-extern const PassTable kPasses;
-}
-namespace avx512 {
-extern const PassTable kPasses;
-}
-
 namespace {
 
 const PassTable& passes() {

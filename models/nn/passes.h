@@ -25,7 +25,8 @@ struct NormParameters {
 };
 
 // sum <- residual + branch + bias, normed <- norm(sum); [n, width] each. `branch` and `bias`
-// [width] may be absent; `sum` may be `residual` or `branch`, or absent; without it `normed` may be `residual`.
+// [width] may be absent; `sum` may be `residual` or `branch`, or absent; without it `normed` may be
+// `residual`.
 void residual_norm(const NormParameters& norm, int64_t n, int64_t width, const float* residual,
                    const float* branch, const float* bias, float* sum, float* normed,
                    NormRows rows);
@@ -83,5 +84,13 @@ struct PassTable {
   decltype(nn::to_bf16)* to_bf16;
   decltype(nn::cross_entropy)* cross_entropy;
 };
+
+// Compiled for either; whoever calls one of these himself makes sure that the processor has it.
+namespace avx2 {
+extern const PassTable kPasses;
+}
+namespace avx512 {
+extern const PassTable kPasses;
+}
 
 }  // namespace fedclock::nn

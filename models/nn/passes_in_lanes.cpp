@@ -290,7 +290,6 @@ int64_t cross_entropy(int64_t n, int64_t classes, const int32_t* targets, float 
   return correct;
 }
 
-extern const PassTable kPasses;
 const PassTable kPasses{
     residual_norm, norm_backward,    add_bias,     activation, activation_backward,
     softmax,       softmax_backward, rotate_heads, to_bf16,    cross_entropy};

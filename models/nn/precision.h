@@ -1,3 +1,4 @@
+// In which precision the base's frozen weights are multiplied.
 #pragma once
 
 namespace fedclock::nn {

@@ -406,7 +406,12 @@ v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
   result.set_stop_reason(federation.stop_reason);
   if (learner->has_numbers()) {
     result.set_adapter_digest(learner->content_digest(final_state).hex());
-    if (!out.empty()) learner->save(final_state, out / "final_adapter");
+    if (!out.empty()) {
+      // An earlier result vouches for the other files: who is killed from here on leaves none.
+      std::error_code none;
+      fs::remove(out / "result.pb", none);
+      learner->save(final_state, out / "final_adapter");
+    }
   }
   job_counts_ = learner->counts();
   buffer_bytes_ = learner->buffer_bytes();

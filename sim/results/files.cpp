@@ -79,14 +79,12 @@ void prepare_folder(const fs::path& folder, const v1::Result& planned, bool over
         "{}: cannot be written to{}: choose another folder with --out, or change its rights",
         folder.string(), error ? " (" + error.message() + ")" : ""));
   }
-  const fs::path path = folder / "result.pb";
   if (overwrite) {
-    // First, as it vouches for the rest: a run that is killed leaves no mixture of two.
-    fs::remove(path, error);
     // A run that only times writes none: what is there would pass for its adapter.
     if (!planned.learned()) fs::remove_all(folder / "final_adapter", error);
     return;
   }
+  const fs::path path = folder / "result.pb";
   if (!fs::exists(path, error)) return;
   std::ifstream in(path, std::ios::binary);
   const std::optional<v1::Result> there = parse_result(in);

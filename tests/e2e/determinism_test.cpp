@@ -32,8 +32,9 @@ TEST_CASE("the same bytes with any number of workers and whatever the environmen
   } others[] = {{"1", "OMP_NUM_THREADS=1"},
                 {"2", "OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=4"},
                 {"8", "OMP_NUM_THREADS=4 OPENBLAS_CORETYPE=Prescott"},
-                {"3", "OMP_NUM_THREADS=3 ATEN_CPU_CAPABILITY=default OMP_DYNAMIC=TRUE "
-                      "ONEDNN_MAX_CPU_ISA=SSE41 DNNL_MAX_CPU_ISA=SSE41"}};
+                {"3",
+                 "OMP_NUM_THREADS=3 ATEN_CPU_CAPABILITY=default OMP_DYNAMIC=TRUE "
+                 "ONEDNN_MAX_CPU_ISA=SSE41 DNNL_MAX_CPU_ISA=SSE41"}};
   for (const auto& other : others) {
     CAPTURE(other.workers, other.environment);
     std::filesystem::remove_all(here / "b");
@@ -96,8 +97,8 @@ TEST_CASE("what this machine cannot learn with is refused") {
                              " --set numerics=NATIVE --set precision=BF16 --device reference");
   CHECK(stock.code == 2);
   CHECK_THAT(stock.err, Contains("precision: BF16 is for the CPU's fast path alone"));
-  const Ran bf16 = here.run("run " + tiny_scenario() +
-                            " --set numerics=NATIVE --set precision=BF16 --out c");
+  const Ran bf16 =
+      here.run("run " + tiny_scenario() + " --set numerics=NATIVE --set precision=BF16 --out c");
   INFO(bf16.err);
   if (bf16.code == 0) {
     CHECK_THAT(bf16.out, Contains("; BF16"));

@@ -37,8 +37,8 @@ TEST_CASE("the tiny scenario's learning is the kept one, without and with dropou
   // Other versions of the libraries may give other bits; then the file is to be renewed.
   CAPTURE(result.numerics());
   compare_with_kept(FEDCLOCK_SOURCE_DIR
-                    "/"
-                    "tests/golden/" +
+                        "/"
+                        "tests/golden/" +
                         std::string(dropout ? "tiny_dropout_rounds.csv" : "tiny_rounds.csv"),
                     read_file(here / "a/rounds.csv"));
 }

@@ -194,7 +194,8 @@ double pass_seconds(const Workload& work, int workers, int64_t& buffer_bytes) {
     for (int64_t client = next++; client < work.clients; client = next++) {
       const auto trained = learning::train(work.task, work.start, work.job_of(client));
       int64_t most = bytes;
-      while (trained.buffer_bytes > most && !bytes.compare_exchange_weak(most, trained.buffer_bytes)) {
+      while (trained.buffer_bytes > most &&
+             !bytes.compare_exchange_weak(most, trained.buffer_bytes)) {
       }
     }
   };

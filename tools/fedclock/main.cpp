@@ -124,8 +124,7 @@ int run_program(int argc, char** argv) {
     say("{}\n", error.what());
     return 2;
   } catch (const std::filesystem::filesystem_error& error) {
-    say("{}: check the folder's rights and the space left on the disk\n",
-               error.what());
+    say("{}: check the folder's rights and the space left on the disk\n", error.what());
     return 2;
   } catch (const std::exception& error) {
     say("fedclock failed: {}\n", error.what());

@@ -136,9 +136,8 @@ std::shared_ptr<learning::Store> open_store(const StoreChoice& choice) {
     say("no HOME in the environment: what is learnt is not kept (--store FILE names a place)\n");
     return nullptr;
   }
-  return learning::Store::open(
-      path, {.limit_bytes = parse_bytes("--store-limit", choice.limit),
-             .warn = [](const std::string& text) { say("{}\n", text); }});
+  return learning::Store::open(path, {.limit_bytes = parse_bytes("--store-limit", choice.limit),
+                                      .warn = [](const std::string& text) { say("{}\n", text); }});
 }
 
 void run(const RunOptions& options, char** argv) {
@@ -158,7 +157,7 @@ void run(const RunOptions& options, char** argv) {
   }
   end_when_interrupted([] {
     say("\ninterrupted: what is finished is in the store, if there is one; the same "
-               "command goes on from there\n");
+        "command goes on from there\n");
   });
 
   experiment::Options how = experiment_options(options.scenario);

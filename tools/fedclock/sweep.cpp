@@ -365,7 +365,7 @@ void sweep(const SweepOptions& options) {
   prepare(sweep, options.overwrite);
   end_when_interrupted([] {
     say("\ninterrupted: what is finished is in the store, if there is one; the same "
-               "command goes on from there\n");
+        "command goes on from there\n");
   });
   std::vector<Ending> endings;
   const std::vector<results::SweepPoint> points = run_points(options, sweep, endings);

@@ -13,7 +13,8 @@ void print_version(char** argv) {
   std::string portable = "needs a processor with AVX2, which this one is not";
   if (__builtin_cpu_supports("avx2")) {
     pin_kernels(KernelChoice::kPortable, argv);
-    portable = learning::learning_libraries("portable", nn::Precision::kFp32, learning::Device::kCpu);
+    portable =
+        learning::learning_libraries("portable", nn::Precision::kFp32, learning::Device::kCpu);
   }
   fmt::print("fedclock {}\n", FEDCLOCK_VERSION);
   fmt::print("numerics: PORTABLE, the default   {}\n", portable);

@@ -162,6 +162,21 @@ TEST_CASE("encode: rows with responses are start, prompt, response, end") {
   CHECK_THROWS_AS(encode(dataset, tokenizer, 8, 2), InputError);
 }
 
+TEST_CASE("encode: the second text is of type 1 where the base knows two types") {
+  const Base base = tiny_base(nn::Kind::kEncoder);
+  data::Dataset dataset;
+  dataset.classes = {"yes"};
+  dataset.rows.push_back({"cats eat mice", "dogs see hay", "", 0, ""});
+  const auto types = [&](int64_t known) {
+    return encode(dataset, *base.tokenizer, 64, known).rows[0].types;
+  };
+  CHECK(types(2).front() == 0);
+  CHECK(types(2).back() == 1);
+  for (const int64_t known : {0, 1}) {
+    CHECK(types(known) == std::vector<int32_t>(types(2).size(), 0));
+  }
+}
+
 TEST_CASE("encode: a long prompt loses its beginning") {
   const Base base = tiny_base(nn::Kind::kDecoder);
   data::Dataset dataset = instructions();

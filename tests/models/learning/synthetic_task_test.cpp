@@ -10,8 +10,8 @@
 
 #include "models/data/bpe.h"
 #include "models/data/synthetic.h"
-#include "models/learning/pretrain.h"
 #include "models/learning/evaluate.h"
+#include "models/learning/pretrain.h"
 #include "models/learning/train.h"
 
 namespace fedclock::learning {
