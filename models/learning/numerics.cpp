@@ -95,16 +95,16 @@ std::string learning_libraries(const std::string& mode, nn::Precision precision,
 }
 
 void require_hardware(const std::string& mode, nn::Precision precision, Device device) {
+  if (device == Device::kCuda && !at::hasCUDA()) {
+    throw InputError(
+        "--device cuda: there is no CUDA device, or this libtorch was built without CUDA (as "
+        "Debian's is): build fedclock where CMake finds a libtorch with CUDA, on a machine with an "
+        "NVIDIA GPU, or leave the option out");
+  }
   if (device == Device::kCuda && mode == "portable") {
     throw InputError(
         "--device cuda: gives other bits on other machines: set numerics: NATIVE, or leave the "
         "option out");
-  }
-  if (device == Device::kCuda && !at::hasCUDA()) {
-    throw InputError(
-        "--device cuda: there is no CUDA device, or this libtorch was built without CUDA (as "
-        "Debian's is): build fedclock with another libtorch on a machine with an NVIDIA GPU, or "
-        "leave the option out");
   }
   if (device == Device::kCpu && !__builtin_cpu_supports("avx2")) {
     throw InputError(
@@ -114,7 +114,7 @@ void require_hardware(const std::string& mode, nn::Precision precision, Device d
   if (precision != nn::Precision::kBf16) return;
   if (device != Device::kCpu) {
     throw InputError(
-        "precision: BF16 is for the CPU's fast path alone: write FP32, or leave --device out");
+        "precision: BF16 is for --device cpu alone: write FP32, or leave the option out");
   }
   if (!nn::has_fast_bf16()) {
     throw InputError(

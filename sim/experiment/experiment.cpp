@@ -348,7 +348,7 @@ v1::Result Experiment::description() {
   result.set_data_digest(data_digest(data_).hex());
   if (!options_.timing_only) result.set_base_digest(base_source().name.hex());
   result.set_learned(!options_.timing_only);
-  result.set_numerics(options_.numerics);
+  if (!options_.numerics.empty()) result.set_numerics(options_.numerics);
   result.set_learning_model(model_name());
   result.set_timed_model(timed_name_);
   *result.mutable_assumptions() = s.assumptions();

@@ -28,7 +28,7 @@ struct Options {
   bool allow_out_of_memory = false;  // do not refuse a device whose memory is too small
   std::string version;               // of fedclock
   std::string base_numerics;         // learning::pretraining_libraries(), part of a base's name
-  std::string numerics;              // learning::learning_libraries(), part of the result
+  std::string numerics;              // learning::learning_libraries(), part of the result; or none
   learning::Device device = learning::Device::kCpu;
 };
 

@@ -82,6 +82,8 @@ TEST_CASE("stock operators learn the same, up to rounding, and never share a sto
     CHECK(slow.rounds(i).loss() == Approx(fast.rounds(i).loss()).epsilon(1e-4));
   }
   CHECK(slow.adapter_digest() != fast.adapter_digest());
+  CHECK_THAT(here.run("compare a b").out,
+             Contains("b learnt on other kernels or libraries than a"));
 }
 
 TEST_CASE("what this machine cannot learn with is refused") {
@@ -96,7 +98,7 @@ TEST_CASE("what this machine cannot learn with is refused") {
   const Ran stock = here.run("run " + tiny_scenario() +
                              " --set numerics=NATIVE --set precision=BF16 --device reference");
   CHECK(stock.code == 2);
-  CHECK_THAT(stock.err, Contains("precision: BF16 is for the CPU's fast path alone"));
+  CHECK_THAT(stock.err, Contains("precision: BF16 is for --device cpu alone"));
   const Ran bf16 =
       here.run("run " + tiny_scenario() + " --set numerics=NATIVE --set precision=BF16 --out c");
   INFO(bf16.err);

@@ -230,7 +230,10 @@ void measure(const std::filesystem::path& name, int workers, double seconds,
     fmt::print("{}\n", json.dump());
     return;
   }
-  throw CLI::ValidationError("--measure", "there is no workload " + name.filename().string());
+  fmt::print(stderr, "--measure {}: there is no such workload; known:", name.filename().string());
+  for (const auto& work : all_workloads(precision)) fmt::print(stderr, " {}", work->name);
+  fmt::print(stderr, "\n");
+  std::exit(2);
 }
 
 void register_benchmarks(nn::Precision precision) {
@@ -262,12 +265,23 @@ int main(int argc, char** argv) {
   int workers = 1;
   double seconds = 5;
   bool bf16 = with_bf16;
-  program.add_option("--write", folder);
-  program.add_option("--measure", name);
-  program.add_option("--workers", workers)->check(CLI::PositiveNumber);
-  program.add_option("--seconds", seconds);
-  program.add_flag("--bf16", bf16);
-  CLI11_PARSE(program, argc, argv);
+  program.footer(
+      "Without --write and --measure: Google Benchmark, with its own options "
+      "(--benchmark_filter=W2),\n"
+      "about a minute. Portable kernels; FEDCLOCK_BENCH_NATIVE=1 in the environment: native ones;\n"
+      "FEDCLOCK_BENCH_BF16=1: native ones with bf16 products.");
+  program.add_option("--write", folder, "Write the workloads to this folder, for pytorch_loop.py");
+  program.add_option("--measure", name, "Measure one workload; prints a line of JSON");
+  program.add_option("--workers", workers, "Clients side by side, with --measure")
+      ->check(CLI::Range(1, 1024));
+  program.add_option("--seconds", seconds, "How long to measure, with --measure")
+      ->check(CLI::Range(0.1, 3600.0));
+  program.add_flag("--bf16", bf16, "bf16 products, with --measure");
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return program.exit(error) == 0 ? 0 : 2;
+  }
   learning::prepare_process();
   learning::prepare_thread();
   const nn::Precision precision = bf16 ? nn::Precision::kBf16 : nn::Precision::kFp32;
@@ -289,6 +303,7 @@ int main(int argc, char** argv) {
   } else {
     register_benchmarks(precision);
     benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
     benchmark::RunSpecifiedBenchmarks();
   }
 }

@@ -21,8 +21,11 @@ struct ScenarioOptions {
 // Adds SCENARIO, --set and --data.
 void add_scenario_options(CLI::App& command, ScenarioOptions& options);
 
-// Adds --device.
+// Adds --device, and reads it.
 void add_device_option(CLI::App& command, std::string& device);
+learning::Device device_of(const std::string& name);
+// "portable" or "native".
+std::string mode_of(const v1::Scenario& scenario);
 
 // Reads, expands and checks the scenario.
 scenario::Loaded load(const ScenarioOptions& options);

@@ -67,6 +67,16 @@ void print_paces(const std::vector<v1::Result>& all, const std::vector<std::stri
   }
 }
 
+// Rounding alone moves a time to an accuracy.
+void print_other_numerics(const std::vector<v1::Result>& all,
+                          const std::vector<std::string>& folders) {
+  for (size_t i = 1; i < all.size(); ++i) {
+    if (all[i].numerics() == all[0].numerics()) continue;
+    fmt::print("{} learnt on other kernels or libraries than {}: {}; {}\n", folders[i], folders[0],
+               all[i].numerics(), all[0].numerics());
+  }
+}
+
 void compare(const CompareOptions& options) {
   std::vector<v1::Result> all;
   std::vector<std::string> without;
@@ -85,6 +95,7 @@ void compare(const CompareOptions& options) {
   fmt::print("target accuracy {:.4f}{}\n", target,
              options.target ? "" : ", the highest that all of them reach (--target sets another)");
   print_accuracies(all, options.folders, target);
+  print_other_numerics(all, options.folders);
 }
 
 }  // namespace

@@ -77,11 +77,22 @@ void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
 
 void add_device_option(CLI::App& command, std::string& device) {
   command
-      .add_option("--device", device,
-                  "What learns: cpu; cuda, by stock libtorch operators, where there is one; or "
-                  "reference, the same operators on the CPU, slower, to check cpu against")
+      .add_option(
+          "--device", device,
+          "What learns: cpu; cuda, by stock libtorch operators, where there is an NVIDIA GPU "
+          "and numerics: NATIVE; or reference, the same operators on the CPU, slower, to "
+          "check cpu against")
       ->check(CLI::IsMember({"cpu", "cuda", "reference"}))
       ->capture_default_str();
+}
+
+learning::Device device_of(const std::string& name) {
+  if (name == "cuda") return learning::Device::kCuda;
+  return name == "reference" ? learning::Device::kReference : learning::Device::kCpu;
+}
+
+std::string mode_of(const v1::Scenario& scenario) {
+  return scenario.numerics() == v1::NATIVE ? "native" : "portable";
 }
 
 scenario::Loaded load(const ScenarioOptions& options) {

@@ -90,7 +90,7 @@ void print_summary(const v1::Scenario& scenario, const v1::Result& result,
   const results::Traffic traffic = results::total_traffic(result);
   print_line("traffic", fmt::format("{} up, {} down", bytes_text(static_cast<double>(traffic.up)),
                                     bytes_text(static_cast<double>(traffic.down))));
-  print_line("numbers from", result.numerics());
+  if (result.learned()) print_line("numbers from", result.numerics());
   print_line("written to", out.string());
   if (result.learned() && scenario.federation().schedule().has_local_only()) {
     print_line("final adapter", "client 0's: every client has a model of its own");
@@ -124,11 +124,6 @@ std::string whole_workers(const std::string& text) {
   return text + ": a whole number from 1 to 1024 is needed";
 }
 
-learning::Device device_of(const std::string& name) {
-  if (name == "cuda") return learning::Device::kCuda;
-  return name == "reference" ? learning::Device::kReference : learning::Device::kCpu;
-}
-
 std::shared_ptr<learning::Store> open_store(const StoreChoice& choice) {
   const std::filesystem::path path = store_path(choice);
   if (choice.off) return nullptr;
@@ -146,9 +141,8 @@ void run(const RunOptions& options, char** argv) {
   const double before_s = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
   const Clock::time_point start = Clock::now();
   const scenario::Loaded loaded = load(options.scenario);
-  const bool native = loaded.scenario.numerics() == v1::NATIVE;
-  const std::string mode = native ? "native" : "portable";
-  pin_kernels(native ? KernelChoice::kNative : KernelChoice::kPortable, argv);
+  const std::string mode = mode_of(loaded.scenario);
+  pin_kernels(mode == "native" ? KernelChoice::kNative : KernelChoice::kPortable, argv);
   const nn::Precision precision = experiment::learning_precision(loaded.scenario);
   const learning::Device device = device_of(options.device);
   if (!options.timing_only) {
@@ -167,7 +161,7 @@ void run(const RunOptions& options, char** argv) {
                     ? options.workers
                     : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   how.base_numerics = learning::pretraining_libraries(mode);
-  how.numerics = learning::learning_libraries(mode, precision, device);
+  if (!options.timing_only) how.numerics = learning::learning_libraries(mode, precision, device);
   how.device = device;
   experiment::Experiment experiment(loaded, how);
   const std::filesystem::path out = options.out.empty()
@@ -188,8 +182,8 @@ void run(const RunOptions& options, char** argv) {
   results::write_files(out, result, scenario::to_text(loaded.scenario));
   print_summary(loaded.scenario, result, out);
   if (experiment.buffer_bytes() > 0) {
-    print_line("activations",
-               fmt::format("{} a worker, at most",
+    print_line("memory here",
+               fmt::format("{} of activations a worker, at most",
                            bytes_text(static_cast<double>(experiment.buffer_bytes()))));
   }
   if (options.explain) print_jobs(experiment.job_counts());

@@ -12,6 +12,8 @@
 #include <thread>
 
 #include "models/common/error.h"
+#include "models/learning/numerics.h"
+#include "sim/experiment/convert.h"
 #include "sim/results/compare.h"
 #include "sim/results/files.h"
 #include "sim/results/sweep.h"
@@ -73,6 +75,8 @@ Sweep make_sweep(const SweepOptions& options) {
     one.overrides.insert(one.overrides.end(), point.overrides.begin(), point.overrides.end());
     try {
       const v1::Scenario scenario = load(one).scenario;
+      learning::require_hardware(mode_of(scenario), experiment::learning_precision(scenario),
+                                 device_of(options.device));
       name = scenario.name();
       const v1::Stop& stop = scenario.stop();
       stops.insert(stop.has_accuracy() ? std::optional(stop.accuracy()) : std::nullopt);
