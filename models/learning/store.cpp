@@ -165,7 +165,7 @@ std::optional<std::vector<double>> Store::numbers(const Digest& name) {
   const std::optional<std::string> bytes = entry("numbers", name);
   if (!bytes || bytes->size() % sizeof(double) != 0) return std::nullopt;
   std::vector<double> numbers(bytes->size() / sizeof(double));
-  std::memcpy(numbers.data(), bytes->data(), bytes->size());
+  if (!numbers.empty()) std::memcpy(numbers.data(), bytes->data(), bytes->size());
   return numbers;
 }
 
