@@ -12,12 +12,10 @@ namespace {
 
 constexpr int kMaxColumns = 12;
 
-void check(const Machine& machine, const std::vector<Measurement>& measurements) {
-  if (measurements.size() < 2) {
-    throw InputError(
-        fmt::format("{} measurements of \"{}\": efficiency and overhead need at least "
-                    "2",
-                    measurements.size(), machine.name));
+void check(const Machine& machine, const std::vector<Measurement>& measurements, int terms) {
+  if (std::ssize(measurements) < terms) {
+    throw InputError(fmt::format("{} measurements of \"{}\": a fit of {} terms needs at least {}",
+                                 measurements.size(), machine.name, terms, terms));
   }
   if (!(machine.peak_flops > 0)) {
     throw InputError(fmt::format("peak rate of \"{}\" is {} FLOP/s: a value above 0 is needed",
@@ -74,15 +72,20 @@ Eigen::VectorXd nonnegative_least_squares(const Eigen::MatrixXd& a, const Eigen:
   return best;
 }
 
-Fit fit_machine(const Machine& machine, const std::vector<Measurement>& measurements) {
-  check(machine, measurements);
+Fit fit_machine(const Machine& machine, const std::vector<Measurement>& measurements,
+                TimeModel model) {
+  const int terms = model == TimeModel::kInTurn ? 3 : 2;
+  check(machine, measurements, terms);
   // Dividing each row by its time makes the residuals relative errors.
   const auto rows = static_cast<Eigen::Index>(measurements.size());
-  Eigen::MatrixXd a(rows, 2);
+  Eigen::MatrixXd a(rows, terms);
   for (Eigen::Index i = 0; i < rows; ++i) {
     const Measurement& row = measurements[static_cast<size_t>(i)];
     a(i, 0) = row.work.flops() / machine.peak_flops / row.seconds;
     a(i, 1) = 1 / row.seconds;
+    if (terms > 2) {
+      a(i, 2) = row.work.memory_bytes / machine.memory_bandwidth_bytes_s / row.seconds;
+    }
   }
   const Eigen::VectorXd x = nonnegative_least_squares(a, Eigen::VectorXd::Ones(rows));
   if (!(x(0) > 0)) {
@@ -95,6 +98,7 @@ Fit fit_machine(const Machine& machine, const std::vector<Measurement>& measurem
   fit.machine = machine;
   fit.machine.efficiency = 1 / x(0);
   fit.machine.step_overhead_s = x(1);
+  fit.machine.memory_efficiency = terms > 2 && x(2) > 0 ? 1 / x(2) : 0;
   const std::vector<double> errors = relative_errors(fit.machine, measurements);
   fit.mean_relative_error = mean_relative_error(fit.machine, measurements);
   fit.max_relative_error = *std::max_element(errors.begin(), errors.end());

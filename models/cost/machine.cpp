@@ -27,6 +27,10 @@ void check(const Machine& machine, const Work& work) {
                    machine.memory_bandwidth_bytes_s);
   require_positive(machine, "work (FLOPs) given to machine", work.flops());
   require_positive(machine, "memory traffic (bytes) given to machine", work.memory_bytes);
+  if (!(machine.memory_efficiency >= 0)) {
+    throw InputError(fmt::format("memory efficiency of machine \"{}\" is {}: 0 or more is needed",
+                                 machine.name, machine.memory_efficiency));
+  }
   if (!(machine.step_overhead_s >= 0)) {
     throw InputError(
         fmt::format("overhead (seconds a step) of machine \"{}\" is {}: 0 or more is "
@@ -40,15 +44,22 @@ double compute_seconds(const Machine& machine, const Work& work) {
 }
 
 double memory_seconds(const Machine& machine, const Work& work) {
-  return work.memory_bytes / machine.memory_bandwidth_bytes_s;
+  const double share = machine.memory_efficiency > 0 ? machine.memory_efficiency : 1.0;
+  return work.memory_bytes / (machine.memory_bandwidth_bytes_s * share);
 }
 
 }  // namespace
 
 double step_seconds(const Machine& machine, const Work& work) {
   check(machine, work);
-  return std::max(compute_seconds(machine, work), memory_seconds(machine, work)) +
-         machine.step_overhead_s;
+  const double compute_s = compute_seconds(machine, work);
+  const double memory_s = memory_seconds(machine, work);
+  const bool in_turn = machine.memory_efficiency > 0;
+  return (in_turn ? compute_s + memory_s : std::max(compute_s, memory_s)) + machine.step_overhead_s;
+}
+
+double taken_bytes(const Machine& machine, double model_bytes) {
+  return machine.memory_overhead_bytes + machine.memory_factor * model_bytes;
 }
 
 bool is_memory_bound(const Machine& machine, const Work& work) {

@@ -42,6 +42,15 @@ nn::Architecture llama_2_7b() {
   return a;
 }
 
+// The first Qwen: q, k and v have biases, the head is not tied.
+nn::Architecture qwen(int64_t layers, int64_t width, int64_t heads, int64_t ffn_width) {
+  auto a = nn::decoder_architecture(layers, width, heads, /*kv_heads=*/heads, ffn_width,
+                                    /*max_tokens=*/8192, /*vocabulary=*/151936);
+  a.tied_head = false;
+  a.qkv_biases = true;
+  return a;
+}
+
 }  // namespace
 
 nn::Architecture architecture_preset(std::string_view name) {
@@ -50,12 +59,15 @@ nn::Architecture architecture_preset(std::string_view name) {
   if (name == "roberta-large") return roberta(24, 1024, 16, 4096);
   if (name == "llama-3.2-1b") return llama_3_2_1b();
   if (name == "llama-2-7b") return llama_2_7b();
+  if (name == "qwen-1.8b") return qwen(24, 2048, 16, 5504);
+  if (name == "qwen-7b") return qwen(32, 4096, 32, 11008);
   throw InputError(fmt::format("unknown architecture \"{}\": known are {}", name,
                                fmt::join(preset_names(), ", ")));
 }
 
 std::vector<std::string> preset_names() {
-  return {"bert-base", "roberta-base", "roberta-large", "llama-3.2-1b", "llama-2-7b"};
+  return {"bert-base",  "roberta-base", "roberta-large", "llama-3.2-1b",
+          "llama-2-7b", "qwen-1.8b",    "qwen-7b"};
 }
 
 }  // namespace fedclock::cost

@@ -133,7 +133,11 @@ cost::Machine machine(const v1::Device& device, const std::string& mode, v1::Pre
   result.name = device.name();
   const double tflops = precision == v1::FP16 ? chosen->fp16_tflops() : chosen->fp32_tflops();
   result.peak_flops = tflops * kTera;
-  result.efficiency = device.efficiency();
+  const bool half = precision == v1::FP16 && device.has_fp16_efficiency();
+  result.efficiency = half ? device.fp16_efficiency() : device.efficiency();
+  result.memory_efficiency = device.memory_efficiency();
+  result.memory_factor = device.memory_factor();
+  result.memory_overhead_bytes = device.memory_overhead_gb() * kGiga;
   result.memory_bandwidth_bytes_s = device.memory_bandwidth_gb_s() * kGiga;
   result.memory_bytes = device.memory_gb() * kGiga;
   result.step_overhead_s = device.step_overhead_s();

@@ -252,8 +252,10 @@ void Experiment::make_workload(Problems& problems) {
 void Experiment::check_memory(Problems& problems) const {
   const v1::Platform& platform = scenario().platform();
   const int64_t depth = workload_->spec().deepest;
-  const double needed = workload_->memory({depth}).total();
+  const double counted = workload_->memory({depth}).total();
   const auto check = [&](const v1::Device& device, const std::string& path) {
+    const cost::Machine on = machine(device, "", scenario().timing().precision());
+    const double needed = cost::taken_bytes(on, counted);
     if (needed <= device.memory_gb() * kGiga) return;
     problems.add(path + ".device.memory_gb", fmt::format("{}", device.memory_gb()),
                  fmt::format("{} does not hold the training of {} at depth {}, which needs {:.3g} "

@@ -132,12 +132,12 @@ Loaded load_and_validate(const fs::path& path, const LoadOptions& options) {
   return loaded;
 }
 
-std::string to_text(const v1::Scenario& scenario) {
+std::string to_text(const google::protobuf::Message& message) {
   google::protobuf::TextFormat::Printer printer;
   printer.SetUseShortRepeatedPrimitives(true);
   printer.SetUseUtf8StringEscaping(true);
   std::string text;
-  printer.PrintToString(scenario, &text);
+  printer.PrintToString(message, &text);
   return text;
 }
 

@@ -48,7 +48,7 @@ Loaded load_scenario(const std::filesystem::path& path, const LoadOptions& optio
 // of all three in one InputError.
 Loaded load_and_validate(const std::filesystem::path& path, const LoadOptions& options = {});
 
-// The scenario in text format, one field a line.
-std::string to_text(const v1::Scenario& scenario);
+// A scenario, or a part of one, in text format, one field a line.
+std::string to_text(const google::protobuf::Message& message);
 
 }  // namespace fedclock::scenario

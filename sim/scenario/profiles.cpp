@@ -114,6 +114,17 @@ fs::path folder_of(const std::string& path, const Locations& locations,
   return where.line == 0 ? scenario_folder : fs::path(where.file).parent_path();
 }
 
+v1::Device read_profile(const std::string& profile, const fs::path& folder,
+                        const fs::path& library) {
+  Locations locations;
+  Problems problems(locations);
+  v1::DeviceGroup group;
+  group.set_profile(profile);
+  Resolver(folder, library, locations, problems).resolve(group, "");
+  problems.throw_if_any();
+  return group.device();
+}
+
 void resolve_profiles(const fs::path& scenario_folder, const fs::path& library,
                       v1::Scenario& scenario, Locations& locations, Problems& problems) {
   if (!scenario.has_platform()) return;

@@ -17,6 +17,11 @@ void resolve_profiles(const std::filesystem::path& scenario_folder,
                       const std::filesystem::path& library, v1::Scenario& scenario,
                       Locations& locations, Problems& problems);
 
+// The device of a profile, looked for in the same way from `folder` on. Throws InputError where there
+// is none, or its file is wrong.
+v1::Device read_profile(const std::string& profile, const std::filesystem::path& folder,
+                        const std::filesystem::path& library);
+
 // Folder of the file that set the field; the scenario's folder for an override.
 std::filesystem::path folder_of(const std::string& path, const Locations& locations,
                                 const std::filesystem::path& scenario_folder);

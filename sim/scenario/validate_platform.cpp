@@ -106,6 +106,10 @@ void check_device(const v1::Device& machine, const Fields& device) {
                   slip_hint(machine.step_overhead_s(), 0, 10, {{1e3, "ms"}, {1e6, "us"}}, "s"));
   }
   device.within("idle_w", 0, 100000);
+  if (device.has("fp16_efficiency")) device.above("fp16_efficiency", 0, 1);
+  if (device.has("memory_efficiency")) device.above("memory_efficiency", 0, 100);
+  device.within("memory_factor", 0, 100);
+  device.within("memory_overhead_gb", 0, kMostMemory_gb);
 }
 
 // Index of the mode that the group runs in; -1 where the device has no such mode.

@@ -35,6 +35,7 @@ experiment::Options experiment_options(const ScenarioOptions& options);
 
 void add_run(CLI::App& program, char** argv);
 void add_validate(CLI::App& program);
+void add_calibrate(CLI::App& program, char** argv);
 void add_cost(CLI::App& program);
 void add_compare(CLI::App& program);
 void add_store(CLI::App& program);

@@ -102,7 +102,8 @@ void print_group(const experiment::Experiment& experiment, const Group& group, s
   const bool sent = sends(experiment.scenario().federation().schedule());
   // Without a head there is nothing to train at depth 0.
   for (int64_t depth = spec.head_outputs > 0 ? 0 : 1; depth <= spec.learning_layers; ++depth) {
-    const double memory_bytes = workload.memory({depth}).total();
+    const double memory_bytes =
+        cost::taken_bytes(group.machine, workload.memory({depth}).total());
     const federation::Transfer transfer =
         sent ? workload.transfer({depth}) : federation::Transfer{};
     fmt::print(

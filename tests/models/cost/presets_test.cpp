@@ -25,10 +25,12 @@ TEST_CASE("presets have the published parameter counts", "[cost][unit]") {
   CHECK(with_pooler(architecture_preset("roberta-large")) == 355'359'744);
   CHECK(parameter_count(architecture_preset("llama-3.2-1b")) == 1'235'814'400);
   CHECK(parameter_count(architecture_preset("llama-2-7b")) == 6'738'415'616);
+  CHECK(parameter_count(architecture_preset("qwen-1.8b")) == 1'836'828'672);
+  CHECK(parameter_count(architecture_preset("qwen-7b")) == 7'721'324'544);
 }
 
 TEST_CASE("every preset is consistent", "[cost][unit]") {
-  REQUIRE(preset_names().size() == 5);
+  REQUIRE(preset_names().size() == 7);
   for (const std::string& name : preset_names()) {
     INFO(name);
     CHECK_NOTHROW(fedclock::nn::check_architecture(architecture_preset(name)));

@@ -1,0 +1,25 @@
+// What LoRA training by fedclock costs on one thread of this machine: real steps over a grid of
+// depth, batch, length and width, for `fedclock calibrate --self`.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "models/cost/calibration.h"
+
+namespace fedclock::learning {
+
+// FLOP/s of the fastest matrix product tried (float32), and byte/s of reading one large array and
+// writing another. Of one thread.
+double measured_peak_flops();
+double measured_bandwidth_bytes_s();
+
+// Encoders of 4 layers with LoRA of rank 8 on q and v, AdamW: every width, length, depth and batch,
+// the median of several jobs each; shuffled by `seed`, so that a first part is as good as any
+// other. Tells how many of how many are done.
+std::vector<cost::MeasuredStep> measure_training(
+    const std::string& device, uint64_t seed,
+    const std::function<void(int64_t done, int64_t of)>& progress);
+
+}  // namespace fedclock::learning
