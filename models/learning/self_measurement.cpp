@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <memory>
 #include <numeric>
@@ -29,10 +28,10 @@ constexpr int kLeastTimes = 3, kMostTimes = 15;
 constexpr int64_t kTokensAJob = 8192;
 constexpr int64_t kLeastSteps = 2;
 
-double seconds_of(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
+double seconds_of(const SecondsNow& now, const std::function<void()>& work) {
+  const double start = now();
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return now() - start;
 }
 
 LearningTask task_of(const nn::Architecture& architecture, const cost::TrainingPlan& plan) {
@@ -57,7 +56,8 @@ LearningTask task_of(const nn::Architecture& architecture, const cost::TrainingP
 }
 
 // Seconds of a step: the median over jobs of a few steps each.
-double step_seconds_of(const nn::Architecture& architecture, const cost::TrainingPlan& plan) {
+double step_seconds_of(const nn::Architecture& architecture, const cost::TrainingPlan& plan,
+                       const SecondsNow& now) {
   const LearningTask task = task_of(architecture, plan);
   const nn::TensorMap start =
       nn::random_adapter(architecture, task.adapter, plan.depth, kClasses, 1);
@@ -76,7 +76,7 @@ double step_seconds_of(const nn::Architecture& architecture, const cost::Trainin
   while (std::ssize(times) < kLeastTimes ||
          (spent < kSecondsAPoint && std::ssize(times) < kMostTimes)) {
     ++job.round;
-    times.push_back(seconds_of([&] { train(task, start, job); }));
+    times.push_back(seconds_of(now, [&] { train(task, start, job); }));
     spent += times.back();
   }
   std::sort(times.begin(), times.end());
@@ -85,7 +85,7 @@ double step_seconds_of(const nn::Architecture& architecture, const cost::Trainin
 
 }  // namespace
 
-double measured_peak_flops() {
+double measured_peak_flops(const SecondsNow& now) {
   constexpr int64_t kSize = 512;
   const at::Tensor a = at::ones({kSize, kSize}), b = at::ones({kSize, kSize});
   const at::Tensor c = at::empty({kSize, kSize});
@@ -94,12 +94,12 @@ double measured_peak_flops() {
   };
   double best_s = 1e9;
   for (int i = 0; i < 30; ++i) {
-    best_s = std::min(best_s, seconds_of([&] { nn::multiply(view(a), view(b), view(c)); }));
+    best_s = std::min(best_s, seconds_of(now, [&] { nn::multiply(view(a), view(b), view(c)); }));
   }
   return 2.0 * kSize * kSize * kSize / best_s;
 }
 
-double measured_bandwidth_bytes_s() {
+double measured_bandwidth_bytes_s(const SecondsNow& now) {
   constexpr size_t kBytes = size_t{256} << 20;  // more than caches hold
   const auto from = std::make_unique<char[]>(kBytes);
   const auto to = std::make_unique<char[]>(kBytes);
@@ -107,13 +107,13 @@ double measured_bandwidth_bytes_s() {
   std::memset(to.get(), 2, kBytes);
   double best_s = 1e9;
   for (int i = 0; i < 10; ++i) {
-    best_s = std::min(best_s, seconds_of([&] { std::memcpy(to.get(), from.get(), kBytes); }));
+    best_s = std::min(best_s, seconds_of(now, [&] { std::memcpy(to.get(), from.get(), kBytes); }));
   }
   return 2.0 * static_cast<double>(kBytes) / best_s;
 }
 
 std::vector<cost::MeasuredStep> measure_training(
-    const std::string& device, uint64_t seed,
+    const std::string& device, uint64_t seed, const SecondsNow& now,
     const std::function<void(int64_t done, int64_t of)>& progress) {
   std::vector<cost::MeasuredStep> grid;
   for (const int64_t width : kWidths) {
@@ -138,7 +138,7 @@ std::vector<cost::MeasuredStep> measure_training(
   Random random(seed, "order of a self-measurement");
   random.shuffle(grid);
   for (size_t i = 0; i < grid.size(); ++i) {
-    grid[i].seconds = step_seconds_of(grid[i].shape, grid[i].plan);
+    grid[i].seconds = step_seconds_of(grid[i].shape, grid[i].plan, now);
     progress(static_cast<int64_t>(i) + 1, std::ssize(grid));
   }
   return grid;

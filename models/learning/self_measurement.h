@@ -10,16 +10,19 @@
 
 namespace fedclock::learning {
 
+// Seconds since some date: the caller's, as libraries have no clock of their own.
+using SecondsNow = std::function<double()>;
+
 // FLOP/s of the fastest matrix product tried (float32), and byte/s of reading one large array and
 // writing another. Of one thread.
-double measured_peak_flops();
-double measured_bandwidth_bytes_s();
+double measured_peak_flops(const SecondsNow& now);
+double measured_bandwidth_bytes_s(const SecondsNow& now);
 
 // Encoders of 4 layers with LoRA of rank 8 on q and v, AdamW: every width, length, depth and batch,
 // the median of several jobs each; shuffled by `seed`, so that a first part is as good as any
 // other. Tells how many of how many are done.
 std::vector<cost::MeasuredStep> measure_training(
-    const std::string& device, uint64_t seed,
+    const std::string& device, uint64_t seed, const SecondsNow& now,
     const std::function<void(int64_t done, int64_t of)>& progress);
 
 }  // namespace fedclock::learning

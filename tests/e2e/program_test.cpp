@@ -270,6 +270,46 @@ void write_run(const std::filesystem::path& folder, double round_s,
   results::write_files(folder, result, "");
 }
 
+TEST_CASE("calibrate writes a profile that a scenario runs on, and never over another") {
+  const Workplace here;
+  const std::string table =
+      std::string(FEDCLOCK_SOURCE_DIR "/") + "scenarios/devices/measurements/jetson-tx2.csv";
+  const Ran ran = here.run("calibrate " + table);
+  INFO(ran.err);
+  REQUIRE(ran.code == 0);
+  CHECK_THAT(ran.out,
+             Contains("26 rows, each predicted from all others") &&
+                 Contains("time of a step: mean 1.9 %, largest 7.2 %; memory: mean 6.9 %"));
+  const std::string profile = read_file(here / "devices/jetson-tx2.textproto");
+  CHECK_THAT(profile,
+             Contains("# Error of rows left out one at a time: time of a step: mean 1.9 %") &&
+                 Contains("efficiency: 0.4637") && Contains("memory_factor: 2.071"));
+  // More memory than the cost model counts alone: 0.07 GB + 2.071 x 1.6.
+  const auto cost = [&](const std::string& device) {
+    return here.run("cost " + tiny_scenario() +
+                    " --set 'platform.devices[0]={count: 4 profile: \"" + device +
+                    "\" network: {up_mbit_s: 8 down_mbit_s: 16 latency_s: 0.01}}'");
+  };
+  const Ran calibrated = cost((here / "devices/jetson-tx2.textproto").string());
+  INFO(calibrated.err);
+  REQUIRE(calibrated.code == 0);
+  CHECK(calibrated.out != cost("jetson-tx2").out);
+
+  const Ran again = here.run("calibrate " + table);
+  CHECK(again.code == 2);
+  CHECK_THAT(again.err,
+             Contains("jetson-tx2.textproto: is there already") && Contains("--overwrite"));
+  CHECK(here.run("calibrate " + table + " --overwrite").code == 0);
+  const Ran neither = here.run("calibrate");
+  CHECK(neither.code == 2);
+  CHECK_THAT(neither.err, Contains("--self"));
+  std::ofstream(here / "unknown.csv") << "device,architecture,depth,rank,batch,length,seconds\n"
+                                         "tx3,bert-base,1,8,4,256,0.5\n";
+  const Ran unknown = here.run("calibrate unknown.csv");
+  CHECK(unknown.code == 2);
+  CHECK_THAT(unknown.err, Contains("tx3") && Contains("jetson-tx2"));
+}
+
 TEST_CASE("compare prints time and traffic to the target, against the first run") {
   const Workplace here;
   write_run(here / "slow", 100, {0.25, 0.4, 0.6, 0.8});

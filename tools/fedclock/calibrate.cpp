@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -160,6 +161,10 @@ void calibrate_file(const CalibrateOptions& options) {
   for (const auto& [name, rows] : by_device) calibrate_device(options, name, rows);
 }
 
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 std::string table_of(const std::vector<MeasuredStep>& rows) {
   std::string text = "device,architecture,depth,rank,batch,length,classes,seconds\n";
   for (const MeasuredStep& row : rows) {
@@ -186,13 +191,15 @@ void calibrate_self(const CalibrateOptions& options, char** argv) {
   device.set_name(options.name);
   device.set_memory_gb(rounded(static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
                                static_cast<double>(sysconf(_SC_PAGE_SIZE)) / 1e9));
-  device.set_memory_bandwidth_gb_s(rounded(learning::measured_bandwidth_bytes_s() / 1e9));
+  device.set_memory_bandwidth_gb_s(
+      rounded(learning::measured_bandwidth_bytes_s(seconds_now) / 1e9));
   device.add_modes()->set_name("one thread");
-  device.mutable_modes(0)->set_fp32_tflops(rounded(learning::measured_peak_flops() / 1e12));
+  device.mutable_modes(0)->set_fp32_tflops(
+      rounded(learning::measured_peak_flops(seconds_now) / 1e12));
   device.set_efficiency(1);
   const bool terminal = isatty(STDERR_FILENO) == 1;
   const std::vector<MeasuredStep> rows =
-      learning::measure_training(options.name, 1, [&](int64_t done, int64_t of) {
+      learning::measure_training(options.name, 1, seconds_now, [&](int64_t done, int64_t of) {
         if (terminal || done % 10 == 0 || done == of) {
           say("{}measured {} of {} points{}", terminal ? "\r" : "", done, of,
               terminal && done < of ? "" : "\n");
@@ -242,7 +249,7 @@ void add_calibrate(CLI::App& program, char** argv) {
                       "CSV with the columns device, architecture, depth, rank, batch, length, "
                       "seconds and, if known, bytes (models/cost/calibration.h has the others)");
   command->add_flag("--self", options->self,
-                    "Measure real LoRA training on one thread of this machine instead, about two "
+                    "Measure real LoRA training on one thread of this machine instead, about four "
                     "minutes");
   command->add_option("--name", options->name, "Name of the device, with --self")
       ->capture_default_str();

@@ -17,7 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kMeasurements = FEDCLOCK_SOURCE_DIR "/scenarios/devices/measurements";
+const fs::path kMeasurements =
+    std::string(FEDCLOCK_SOURCE_DIR "/") + "scenarios/devices/measurements";
 
 std::vector<MeasuredStep> rows_of(const std::string& file, bool full) {
   std::vector<MeasuredStep> rows;
