@@ -330,6 +330,20 @@ TEST_CASE("compare prints time and traffic to the target, against the first run"
   CHECK(here.run("compare slow --target 1.5").code == 2);
 }
 
+TEST_CASE("why says what a round waited for") {
+  const Workplace here;
+  REQUIRE(here.run("run " + tiny_scenario() + " --timing-only --out a").code == 0);
+  const Ran one = here.run("why a --round 2");
+  INFO(one.err);
+  REQUIRE(one.code == 0);
+  // The 15 W boards behind 8 Mbit/s are last, whenever one of them takes part.
+  CHECK_THAT(one.out, Contains("round 2: ") && Contains("(board)") && Contains("upload"));
+  CHECK_THAT(here.run("why a").out, Contains("all rounds: ") && Contains("large board"));
+  const Ran none = here.run("why a --round 9");
+  CHECK(none.code == 2);
+  CHECK_THAT(none.err, Contains("--round 9") && Contains("rounds 1 to 3"));
+}
+
 TEST_CASE("compare prints the clocks where a run has no accuracies") {
   const Workplace here;
   write_run(here / "slow", 100, {0.25, 0.4, 0.6, 0.8});

@@ -1,0 +1,48 @@
+// Why a round took as long as it did: the chain of phases that its end waited for, and who waited.
+//
+// A round of a synchronous schedule ends when the last client's upload has been merged, so its
+// critical path is that client's download, training and upload, and the merge; the others wait.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/results/result.pb.h"
+
+namespace fedclock::results {
+
+// Seconds on the critical path of one round, or of all.
+struct CriticalPath {
+  double download_s = 0, train_s = 0, upload_s = 0, merge_s = 0;
+  double server_train_s = 0;  // of centralised training
+  double total_s() const { return download_s + train_s + upload_s + merge_s + server_train_s; }
+};
+
+struct RoundCause {
+  int64_t round = 0;
+  double start_s = 0, end_s = 0;
+  CriticalPath path;
+  std::optional<int32_t> client;  // the last to finish, of equals the first; none: the server alone
+  double ahead_s = 0;             // how much earlier the next client was done; 0 where it is alone
+};
+
+// InputError where there is no such round, naming those that there are.
+RoundCause cause_of_round(const v1::Result& result, int64_t round);
+
+// Of the clients on devices of one profile, in one round or in all.
+struct DeviceShare {
+  std::string device;
+  int64_t client_rounds = 0;
+  int64_t critical_rounds = 0;                                   // in which one of them was last
+  double download_s = 0, train_s = 0, upload_s = 0, wait_s = 0;  // means over client_rounds
+};
+
+// By profile, in the order in which they first take part. `round`: that one alone; otherwise all.
+std::vector<DeviceShare> shares_by_device(const v1::Result& result, std::optional<int64_t> round);
+
+// The sum over all rounds.
+CriticalPath critical_path(const v1::Result& result);
+
+}  // namespace fedclock::results
