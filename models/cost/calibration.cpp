@@ -147,12 +147,16 @@ void fit_memory(std::span<const MeasuredStep> rows, Machine& machine) {
   machine.memory_overhead_bytes = 1e9 * x(1);
 }
 
-Machine fitted(const Machine& machine, std::span<const MeasuredStep> rows, TimeModel model) {
+std::vector<Measurement> measurements_of(std::span<const MeasuredStep> rows) {
   std::vector<Measurement> measurements;
   for (const MeasuredStep& row : rows) {
     measurements.push_back({step_work(row.shape, row.plan), row.seconds});
   }
-  Machine result = fit_machine(machine, measurements, model).machine;
+  return measurements;
+}
+
+Machine fitted(const Machine& machine, std::span<const MeasuredStep> rows, TimeModel model) {
+  Machine result = fit_machine(machine, measurements_of(rows), model).machine;
   fit_memory(rows, result);
   return result;
 }
@@ -250,10 +254,7 @@ Calibration calibrate(const Machine& machine, std::span<const MeasuredStep> rows
 
 PredictionErrors errors_on(const Machine& machine, std::span<const MeasuredStep> rows) {
   ensure(!rows.empty(), "errors on no rows");
-  std::vector<double> errors;
-  for (const MeasuredStep& row : rows) {
-    errors.push_back(relative(step_seconds(machine, step_work(row.shape, row.plan)), row.seconds));
-  }
+  std::vector<double> errors = relative_errors(machine, measurements_of(rows));
   std::sort(errors.begin(), errors.end());
   const auto at = [&](double share) {
     return errors[static_cast<size_t>(share * static_cast<double>(errors.size() - 1) + 0.5)];

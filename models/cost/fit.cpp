@@ -31,16 +31,6 @@ void check(const Machine& machine, const std::vector<Measurement>& measurements,
   }
 }
 
-std::vector<double> relative_errors(const Machine& machine,
-                                    const std::vector<Measurement>& measurements) {
-  std::vector<double> errors;
-  errors.reserve(measurements.size());
-  for (const Measurement& row : measurements) {
-    errors.push_back(std::abs(step_seconds(machine, row.work) - row.seconds) / row.seconds);
-  }
-  return errors;
-}
-
 }  // namespace
 
 Eigen::VectorXd nonnegative_least_squares(const Eigen::MatrixXd& a, const Eigen::VectorXd& b) {
@@ -106,6 +96,16 @@ Fit fit_machine(const Machine& machine, const std::vector<Measurement>& measurem
       std::count_if(measurements.begin(), measurements.end(),
                     [&](const Measurement& row) { return is_memory_bound(fit.machine, row.work); });
   return fit;
+}
+
+std::vector<double> relative_errors(const Machine& machine,
+                                    const std::vector<Measurement>& measurements) {
+  std::vector<double> errors;
+  errors.reserve(measurements.size());
+  for (const Measurement& row : measurements) {
+    errors.push_back(std::abs(step_seconds(machine, row.work) - row.seconds) / row.seconds);
+  }
+  return errors;
 }
 
 double mean_relative_error(const Machine& machine, const std::vector<Measurement>& measurements) {

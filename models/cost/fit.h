@@ -37,7 +37,10 @@ struct Fit {
 Fit fit_machine(const Machine& machine, const std::vector<Measurement>& measurements,
                 TimeModel model = TimeModel::kRoofline);
 
-// Mean of |predicted - measured| / measured.
+// |predicted - measured| / measured of each.
+std::vector<double> relative_errors(const Machine& machine,
+                                    const std::vector<Measurement>& measurements);
+// Their mean.
 double mean_relative_error(const Machine& machine, const std::vector<Measurement>& measurements);
 
 // argmin |A x - b| with x >= 0, exact: the best of the unconstrained solutions on all subsets of

@@ -31,7 +31,7 @@ class FastGradients : public BatchGradients {
     const bool responses = task_.train.has_responses();
     double targets = 0;
     for (const EncodedRow* row : encoded) {
-      targets += responses ? static_cast<double>(row->ids.size()) - row->response_begin : 1.0;
+      targets += responses ? static_cast<double>(row->response_tokens()) : 1.0;
     }
     double loss = 0;
     nn::Onto onto = nn::Onto::kNothing;

@@ -16,6 +16,9 @@ struct EncodedRow {
   std::vector<int32_t> types;  // 0 for the first text, 1 for the second
   int label = -1;
   int32_t response_begin = -1;  // index of the response's first token; -1: no response
+
+  // Only of rows with a response.
+  int64_t response_tokens() const { return static_cast<int64_t>(ids.size()) - response_begin; }
 };
 
 struct EncodedSet {

@@ -77,7 +77,7 @@ void add_answers(Evaluation& evaluation, const EncodedSet& set,
     const TargetLosses result = evaluation.losses(part.first(count));
     auto loss = result.losses.begin();
     for (const size_t end = begin + count; begin < end; ++begin) {
-      tokens[begin] = static_cast<double>(filled[begin].ids.size()) - filled[begin].response_begin;
+      tokens[begin] = static_cast<double>(filled[begin].response_tokens());
       for (double i = 0; i < tokens[begin]; ++i) total[begin] += *loss++;
     }
   }

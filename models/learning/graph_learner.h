@@ -22,7 +22,7 @@ struct LearnerSpec {
   data::Dataset train, test;                       // rows of the clients; rows of the server
   int64_t max_tokens = 64;                         // a row is cut to
   int64_t evaluation_rows = 128;                   // rows a forward pass
-  std::string numerics;                            // learning_numerics(): other ones, other values
+  std::string numerics;                            // learning_libraries(): other ones, other values
   nn::Precision precision = nn::Precision::kFp32;  // of Device::kCpu
   Device device = Device::kCpu;
   int workers = 1;

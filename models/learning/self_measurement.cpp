@@ -41,17 +41,7 @@ LearningTask task_of(const nn::Architecture& architecture, const cost::TrainingP
                   .alpha = 2.0 * static_cast<double>(plan.rank),
                   .dropout = 0,
                   .targets = plan.targets};
-  task.train.classes = kClasses;
-  for (int64_t r = 0; r < kRows; ++r) {
-    Random random(1, "rows of a self-measurement", static_cast<uint64_t>(r));
-    EncodedRow row;
-    row.label = static_cast<int>(r % kClasses);
-    for (int64_t t = 0; t < plan.sequence_tokens; ++t) {
-      row.ids.push_back(static_cast<int32_t>(random.below(kVocabulary)));
-    }
-    row.types.assign(row.ids.size(), 0);
-    task.train.rows.push_back(std::move(row));
-  }
+  task.train = random_rows(kRows, plan.sequence_tokens, kClasses, kVocabulary);
   return task;
 }
 
@@ -84,6 +74,22 @@ double step_seconds_of(const nn::Architecture& architecture, const cost::Trainin
 }
 
 }  // namespace
+
+EncodedSet random_rows(int64_t count, int64_t tokens, int64_t classes, int64_t vocabulary) {
+  EncodedSet set;
+  set.classes = classes;
+  for (int64_t r = 0; r < count; ++r) {
+    Random random(1, "rows of a measurement", static_cast<uint64_t>(r));
+    EncodedRow row;
+    row.label = static_cast<int>(r % classes);
+    for (int64_t t = 0; t < tokens; ++t) {
+      row.ids.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(vocabulary))));
+    }
+    row.types.assign(row.ids.size(), 0);
+    set.rows.push_back(std::move(row));
+  }
+  return set;
+}
 
 double measured_peak_flops(const SecondsNow& now) {
   constexpr int64_t kSize = 512;

@@ -7,8 +7,12 @@
 #include <vector>
 
 #include "models/cost/calibration.h"
+#include "models/learning/encoded.h"
 
 namespace fedclock::learning {
+
+// Rows of full length for measurements: random tokens, classes in turn.
+EncodedSet random_rows(int64_t count, int64_t tokens, int64_t classes, int64_t vocabulary);
 
 // Seconds since some date: the caller's, as libraries have no clock of their own.
 using SecondsNow = std::function<double()>;

@@ -40,14 +40,9 @@ struct Bf16Weights::State {
   using Key = std::tuple<int64_t, int64_t, bool>;  // rows, stride of y, adds to y
 
   State(ConstMatrix w) : k(w.rows), n(w.columns), engine(dnnl::engine::kind::cpu, 0) {
+    ensure(!w.transposed, "bf16 weights are given as they are stored");
     plain.resize(static_cast<size_t>(k * n));
-    std::vector<float> row(static_cast<size_t>(n));
-    for (int64_t i = 0; i < k; ++i) {
-      for (int64_t j = 0; j < n; ++j) {
-        row[j] = w.transposed ? w.data[j * w.stride + i] : w.data[i * w.stride + j];
-      }
-      to_bf16(n, row.data(), plain.data() + i * n);
-    }
+    for (int64_t i = 0; i < k; ++i) to_bf16(n, w.data + i * w.stride, plain.data() + i * n);
   }
 
   // The product for these rows; made when it is first asked for.

@@ -17,7 +17,7 @@ bool has_fast_bf16();
 // For any number of threads.
 class Bf16Weights {
  public:
-  explicit Bf16Weights(ConstMatrix weights);  // [k, n]; copied
+  explicit Bf16Weights(ConstMatrix weights);  // [k, n], not transposed; copied
   ~Bf16Weights();
   Bf16Weights(Bf16Weights&&) noexcept;
 

@@ -63,8 +63,6 @@ class GroupAdapters {
   // Looks up "layers.N.<target>.lora_a" and "lora_b" among `tensors`, which must outlive this.
   GroupAdapters(const MapGroup& group, double scale, const TensorMap& tensors);
 
-  bool empty() const { return pairs_.empty(); }
-
   // y [n, out] <- x [n, in] times the adapted weights; without the bias.
   void forward(const Matrix& x, Matrix y, Arena& arena) const;
 

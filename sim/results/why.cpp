@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "models/common/error.h"
 
@@ -28,20 +29,16 @@ struct Last {
 };
 
 Last last_client(const v1::Round& round) {
-  Last last;
+  const v1::ClientRound* last = nullptr;
+  const v1::ClientRound* next = nullptr;  // the one before it
   for (const v1::ClientRound& client : round.clients()) {
-    if (last.client == nullptr || client.wait_s() < last.client->wait_s()) last.client = &client;
+    if (last == nullptr || client.wait_s() < last->wait_s()) {
+      next = std::exchange(last, &client);
+    } else if (next == nullptr || client.wait_s() < next->wait_s()) {
+      next = &client;
+    }
   }
-  if (last.client == nullptr || round.clients_size() < 2) return last;
-  double next_s = 0;
-  bool found = false;
-  for (const v1::ClientRound& client : round.clients()) {
-    if (&client == last.client) continue;
-    next_s = found ? std::min(next_s, client.wait_s()) : client.wait_s();
-    found = true;
-  }
-  last.ahead_s = next_s - last.client->wait_s();
-  return last;
+  return {last, next == nullptr ? 0 : next->wait_s() - last->wait_s()};
 }
 
 RoundCause cause_of(const v1::Round& round) {

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "models/common/random.h"
 #include "models/cost/work.h"
+#include "models/learning/self_measurement.h"
 #include "models/learning/train.h"
 #include "models/nn/torch.h"
 
@@ -45,22 +45,12 @@ struct Workload {
   }
 };
 
-// Rows of full length with random tokens; of a decoder every token but the first is a response.
-inline learning::EncodedSet random_rows(bool responses) {
-  learning::EncodedSet set;
-  set.classes = kClasses;
-  if (responses) set.answers = {{3}, {4}, {5}, {6}};
-  for (int64_t r = 0; r < 256; ++r) {
-    Random random(1, "bench rows", static_cast<uint64_t>(r));
-    learning::EncodedRow row;
-    row.label = static_cast<int>(r % kClasses);
-    for (int64_t t = 0; t < kTokens; ++t) {
-      row.ids.push_back(static_cast<int32_t>(random.below(kVocabulary)));
-    }
-    row.types.assign(kTokens, 0);
-    row.response_begin = responses ? 1 : 0;
-    set.rows.push_back(std::move(row));
-  }
+// Of a decoder every token but the first is a response.
+inline learning::EncodedSet rows_of(bool responses) {
+  learning::EncodedSet set = learning::random_rows(256, kTokens, kClasses, kVocabulary);
+  if (!responses) return set;
+  set.answers = {{3}, {4}, {5}, {6}};
+  for (learning::EncodedRow& row : set.rows) row.response_begin = 1;
   return set;
 }
 
@@ -76,7 +66,7 @@ inline std::shared_ptr<Workload> make_workload(std::string name, nn::Architectur
   work->weights = nn::random_weights(architecture, 1);
   work->task.set_base(architecture, work->weights, precision);
   work->task.adapter = {.rank = 8, .alpha = 16, .dropout = 0, .targets = targets};
-  work->task.train = random_rows(decoder);
+  work->task.train = rows_of(decoder);
   work->task.test = work->task.train;
   work->start =
       nn::random_adapter(architecture, work->task.adapter, depth, decoder ? 0 : kClasses, 1);

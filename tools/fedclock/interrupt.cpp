@@ -6,19 +6,23 @@
 
 #include <thread>
 
+#include "tools/fedclock/say.h"
+
 namespace fedclock::tools {
 
-void end_when_interrupted(std::function<void()> farewell) {
+void end_when_interrupted() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   // Threads that start later inherit the mask: only this one takes the signals.
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::thread([signals, farewell = std::move(farewell)] {
+  std::thread([signals] {
     int signal = 0;
     sigwait(&signals, &signal);
-    farewell();
+    say("\ninterrupted: what is finished is in the store, if there is one; the same command goes "
+        "on "
+        "from there\n");
     _exit(128 + signal);  // as shells have it: 130 for Ctrl-C
   }).detach();
 }

@@ -149,10 +149,7 @@ void run(const RunOptions& options, char** argv) {
     learning::refuse_reference_blas();
     learning::require_hardware(mode, precision, device);
   }
-  end_when_interrupted([] {
-    say("\ninterrupted: what is finished is in the store, if there is one; the same "
-        "command goes on from there\n");
-  });
+  end_when_interrupted();
 
   experiment::Options how = experiment_options(options.scenario);
   if (!options.timing_only) how.store = open_store(options.store);

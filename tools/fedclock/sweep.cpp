@@ -367,10 +367,7 @@ void print_target(const Sweep& sweep, double target, bool given) {
 void sweep(const SweepOptions& options) {
   const Sweep sweep = make_sweep(options);
   prepare(sweep, options.overwrite);
-  end_when_interrupted([] {
-    say("\ninterrupted: what is finished is in the store, if there is one; the same "
-        "command goes on from there\n");
-  });
+  end_when_interrupted();
   std::vector<Ending> endings;
   const std::vector<results::SweepPoint> points = run_points(options, sweep, endings);
   const std::optional<double> target =
