@@ -25,6 +25,11 @@ void ActivityOperation::start_execution(s4u::Host& host, double flops) {
   exec->start();
 }
 
+double ActivityOperation::remaining() const {
+  if (activity_ == nullptr || activity_->get_state() != s4u::Activity::State::STARTED) return 0;
+  return activity_->get_remaining();
+}
+
 void ActivityOperation::drop_activity() {
   if (activity_ == nullptr) return;
   s4u::ActivityPtr activity(std::exchange(activity_, nullptr), /*add_ref=*/false);

@@ -25,6 +25,8 @@ class ActivityOperation : public Operation {
   // These fail where a host is off: SimGrid would end the process.
   void start_transfer(simgrid::s4u::Host& from, simgrid::s4u::Host& to, std::uint64_t bytes);
   void start_execution(simgrid::s4u::Host& host, double flops);
+  // Bytes or flops that the activity still has before it, at this date; 0 where there is none.
+  double remaining() const;
   // Cancels the activity, if there is one.
   void drop_activity();
   void abandon() override { drop_activity(); }

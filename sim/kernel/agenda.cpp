@@ -103,6 +103,7 @@ Interval Operation::result() const {
 }
 
 void Operation::finish(Outcome outcome) {
+  agenda_->disarm(*this);
   outcome_ = outcome;
   stage_ = Stage::kPosted;
   interval_.end_s = agenda_->now_s();
@@ -112,7 +113,6 @@ void Operation::finish(Outcome outcome) {
 void Operation::end_early(Outcome outcome) {
   switch (stage_) {
     case Stage::kWaiting:
-      agenda_->disarm(*this);
       abandon();
       finish(outcome);
       break;

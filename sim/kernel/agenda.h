@@ -113,6 +113,7 @@ class Operation : public Cancellable {
 
   // For implementers: the operation is over, and its waiter hears of it in its turn.
   void complete() { finish(Outcome::kDone); }
+  // At most one date at a time; the end of the operation forgets it.
   void arm(double date_s) { agenda_->arm(*this, date_s); }
   // Throws what the outcome says, or returns when the operation ran.
   Interval result() const;

@@ -1,27 +1,20 @@
 #include "sim/platform/platform.h"
 
 #include <fmt/format.h>
+#include <simgrid/plugins/energy.h>
 #include <simgrid/s4u.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <string_view>
 #include <utility>
 
 #include "models/common/error.h"
 
 namespace fedclock::platform {
 
-namespace s4u = simgrid::s4u;
 using kernel::EventKind;
 
 namespace {
-
-void require_rate(double value, const std::string& owner, const char* field, const char* unit) {
-  if (std::isfinite(value) && value > 0) return;
-  throw InputError(owner + ": " + field + " is " + fmt::to_string(value) +
-                   "; it must be a finite number of " + unit + " above 0");
-}
 
 void require_amount(double value, const std::string& owner, const char* what, const char* unit) {
   if (std::isfinite(value) && value > 0) return;
@@ -29,146 +22,35 @@ void require_amount(double value, const std::string& owner, const char* what, co
                    "; a cost that is missing or zero is an error, give a finite one above 0");
 }
 
-void check(const PlatformSpec& spec) {
-  std::vector<std::string_view> names;
-  names.reserve(spec.devices.size() + 1);
-  for (std::size_t i = 0; i < spec.devices.size(); ++i) {
-    const DeviceSpec& device = spec.devices[i];
-    if (device.name.empty()) throw InputError("device " + std::to_string(i) + " has no name");
-    const std::string owner = "device '" + device.name + "'";
-    require_rate(device.speed_flops, owner, "speed_flops", "flop/s");
-    require_rate(device.up_bytes_s, owner, "up_bytes_s", "byte/s");
-    require_rate(device.down_bytes_s, owner, "down_bytes_s", "byte/s");
-    if (!std::isfinite(device.latency_s) || device.latency_s < 0) {
-      throw InputError(owner + ": latency_s is " + fmt::to_string(device.latency_s) +
-                       "; it must be a finite number of seconds, 0 or above");
-    }
-    names.push_back(device.name);
-  }
-  if (spec.server.name.empty()) throw InputError("the server has no name");
-  const std::string owner = "server '" + spec.server.name + "'";
-  require_rate(spec.server.speed_flops, owner, "speed_flops", "flop/s");
-  if (spec.server.ingress_bytes_s) {
-    require_rate(*spec.server.ingress_bytes_s, owner, "ingress_bytes_s", "byte/s");
-  }
-  if (spec.server.egress_bytes_s) {
-    require_rate(*spec.server.egress_bytes_s, owner, "egress_bytes_s", "byte/s");
-  }
-  names.push_back(spec.server.name);
-  std::sort(names.begin(), names.end());
-  const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end()) {
-    throw InputError("two devices (or a device and the server) are named '" + std::string(*twice) +
-                     "'; names must differ");
-  }
-}
-
 }  // namespace
 
-DeviceOperation::DeviceOperation(Platform& platform, std::size_t host, EventKind kind,
-                                 double amount)
-    : ActivityOperation(
-          platform.simulation_,
-          host == platform.server() ? kernel::kServer : static_cast<kernel::DeviceId>(host), kind),
-      platform_(&platform),
-      host_(host),
-      amount_(amount) {}
-
-void DeviceOperation::begin() {
-  const Platform::Host& host = platform_->hosts_[host_];
-  const Platform::Host& server = platform_->hosts_.back();
-  enter();
-  if (!host.on) {
-    fail("'" + host.name + "' is off");
-  } else if (kind() != EventKind::kCompute && !server.on) {
-    fail("'" + server.name + "' is off");
-  } else if (kind() != EventKind::kCompute && host.latency_s > 0) {
-    arm(agenda().now_s() + host.latency_s);
-  } else {
-    start_activity();
-  }
-}
-
-void DeviceOperation::start_activity() {
-  s4u::Host& host = *platform_->hosts_[host_].host;
-  s4u::Host& server = *platform_->hosts_.back().host;
-  switch (kind()) {
-    case EventKind::kDownload:
-      start_transfer(server, host, static_cast<std::uint64_t>(std::ceil(amount_)));
-      break;
-    case EventKind::kUpload:
-      start_transfer(host, server, static_cast<std::uint64_t>(std::ceil(amount_)));
-      break;
-    default: start_execution(host, amount_);
-  }
-}
-
-void DeviceOperation::abandon() {
-  leave();
-  ActivityOperation::abandon();
-}
-
-void DeviceOperation::enter() {
-  DeviceOperation*& first = platform_->hosts_[host_].under_way;
-  next_ = first;
-  if (next_ != nullptr) next_->previous_ = this;
-  first = this;
-  listed_ = true;
-}
-
-void DeviceOperation::leave() {
-  if (!listed_) return;
-  listed_ = false;
-  if (next_ != nullptr) next_->previous_ = previous_;
-  (previous_ != nullptr ? previous_->next_ : platform_->hosts_[host_].under_way) = next_;
-}
-
-std::string DeviceOperation::describe() const {
-  const char* what = kind() == EventKind::kDownload ? "a download to '"
-                     : kind() == EventKind::kUpload ? "an upload from '"
-                                                    : "work on '";
-  return what + platform_->hosts_[host_].name + "'";
-}
-
-std::string DeviceOperation::failure() const { return describe() + " broke off"; }
-
 Platform::Platform(kernel::Simulation& simulation, const PlatformSpec& spec)
-    : simulation_(simulation) {
-  check(spec);
-  simulation.set_network_model(spec.model);
-  build(spec);
-}
-
-void Platform::build(const PlatformSpec& spec) {
-  // In the fluid model fedclock itself waits for the latency (see NetworkModel).
-  const bool fluid = spec.model == NetworkModel::kFluid;
-  s4u::NetZone* zone = s4u::create_star_zone("star");
-  const auto link = [zone](const std::string& name, double bytes_s, double latency_s) {
-    return s4u::LinkInRoute(zone->create_link(name, bytes_s)->set_latency(latency_s)->seal());
-  };
-  const auto add_host = [this, zone](const std::string& name, double speed_flops, double latency_s,
-                                     const std::vector<s4u::LinkInRoute>& out,
-                                     const std::vector<s4u::LinkInRoute>& in) {
-    s4u::Host* host = zone->create_host(name, speed_flops)->seal();
-    zone->add_route(host->get_netpoint(), nullptr, nullptr, nullptr, out, false);
-    zone->add_route(nullptr, host->get_netpoint(), nullptr, nullptr, in, false);
-    hosts_.push_back({name, host, latency_s, nullptr, true});
-  };
+    : simulation_(simulation), energy_(spec.energy) {
+  Built built = build(simulation, spec);
   hosts_.reserve(spec.devices.size() + 1);
-  for (const DeviceSpec& device : spec.devices) {
-    const double link_latency_s = fluid ? 0 : device.latency_s;
-    add_host(device.name, device.speed_flops, fluid ? device.latency_s : 0,
-             {link(device.name + ":up", device.up_bytes_s, link_latency_s)},
-             {link(device.name + ":down", device.down_bytes_s, link_latency_s)});
+  for (std::size_t i = 0; i < spec.devices.size(); ++i) {
+    const DeviceSpec& device = spec.devices[i];
+    Host& host = hosts_.emplace_back();
+    host.name = device.name;
+    host.built = built.devices[i];
+    const double speed_flops =
+        device.mode_speeds_flops.empty() ? device.speed_flops : device.mode_speeds_flops[0];
+    // A host of a platform file has a speed of its own, which is not the device's.
+    if (spec.file) host.speed_scale = host.built.host->get_speed() / speed_flops;
+    host.presence = device.presence;
+    host.way = both(device.link_presence,
+                    device.gateway ? spec.gateways[*device.gateway].presence : nullptr);
+    host.bandwidth = device.bandwidth;
+    host.mode_changes = device.mode_changes;
+    if (spec.energy) host.idle_w = device.watts.front().idle_w;
+    always_reachable_ = always_reachable_ && !host.presence && !host.way;
   }
-  std::vector<s4u::LinkInRoute> egress;
-  std::vector<s4u::LinkInRoute> ingress;
-  const ServerSpec& server = spec.server;
-  if (server.egress_bytes_s) egress = {link(server.name + ":egress", *server.egress_bytes_s, 0)};
-  if (server.ingress_bytes_s)
-    ingress = {link(server.name + ":ingress", *server.ingress_bytes_s, 0)};
-  add_host(server.name, server.speed_flops, 0, egress, ingress);
-  zone->seal();
+  Host& server = hosts_.emplace_back();
+  server.name = spec.server.name;
+  server.built = built.server;
+  server.presence = spec.server.presence;
+  if (spec.file) server.speed_scale = server.built.host->get_speed() / spec.server.speed_flops;
+  always_reachable_ = always_reachable_ && !server.presence;
 }
 
 DeviceOperation Platform::download(std::size_t device, double bytes) {
@@ -189,50 +71,73 @@ DeviceOperation Platform::compute(std::size_t device, double flops) {
   return DeviceOperation(*this, device, EventKind::kCompute, flops);
 }
 
+DeviceOperation Platform::compute_by_mode(std::size_t device, std::vector<double> flops) {
+  ensure(device < device_count(), "work on a device that does not exist");
+  const std::size_t modes = std::max<std::size_t>(1, hosts_[device].built.host->get_pstate_count());
+  ensure(flops.size() == modes, "work by mode that does not name every mode");
+  for (const double of_mode : flops) require_amount(of_mode, device_name(device), "work", "flops");
+  const double first = flops.front();
+  return DeviceOperation(*this, device, EventKind::kCompute, first, std::move(flops));
+}
+
 DeviceOperation Platform::compute_on_server(double flops) {
-  require_amount(flops, hosts_.back().name, "work", "flops");
-  return DeviceOperation(*this, server(), EventKind::kCompute, flops);
+  require_amount(flops, server().name, "work", "flops");
+  return DeviceOperation(*this, hosts_.size() - 1, EventKind::kCompute, flops);
 }
 
-void Platform::set_device_on(std::size_t device, bool on) {
-  ensure(device < device_count(), "a device that does not exist goes on or off");
-  set_on(device, on);
+Platform::Broken Platform::broken(const Host& host, bool transfer, double date_s) const {
+  Broken answer;
+  const auto needs = [&](Presence* presence, const Host& owner, const char* what) {
+    if (presence == nullptr || answer.what != nullptr) return;
+    const Presence::State state = presence->at(date_s);
+    if (!state.on) {
+      answer = {what, &owner.name, state.until_s};
+    } else {
+      answer.until_s = std::min(answer.until_s, state.until_s);
+    }
+  };
+  needs(host.presence.get(), host, "off");
+  if (!transfer) return answer;
+  needs(host.way.get(), host, "out of reach");
+  needs(hosts_.back().presence.get(), hosts_.back(), "off");
+  return answer;
 }
 
-bool Platform::is_device_on(std::size_t device) const {
-  ensure(device < device_count(), "asked whether a device is on that does not exist");
-  return hosts_[device].on;
+bool Platform::is_reachable(std::size_t device) {
+  return broken(hosts_[device], true, simulation_.now_s()).what == nullptr;
 }
 
-void Platform::set_server_on(bool on) { set_on(server(), on); }
-
-bool Platform::is_server_on() const { return hosts_.back().on; }
-
-void Platform::set_on(std::size_t index, bool on) {
-  Host& host = hosts_[index];
-  if (host.on == on) return;
-  host.on = on;
-  if (on) {
-    host.host->turn_on();
-    return;
+double Platform::next_reachable_s(std::size_t device) {
+  double date_s = simulation_.now_s();
+  while (std::isfinite(date_s)) {
+    const Broken answer = broken(hosts_[device], true, date_s);
+    if (answer.what == nullptr) return date_s;
+    date_s = answer.until_s;
   }
-  const std::string reason = "'" + host.name + "' went off";
-  fail_all(index, reason);
-  if (index == server()) {
-    for (std::size_t device = 0; device < device_count(); ++device) fail_all(device, reason);
-  }
-  host.host->turn_off();
+  return date_s;
 }
 
-void Platform::fail_all(std::size_t index, const std::string& reason) {
-  const bool server_is_off = !hosts_.back().on;
-  DeviceOperation* next = nullptr;
-  for (DeviceOperation* operation = hosts_[index].under_way; operation; operation = next) {
-    next = operation->next_;
-    // What a device computes goes on when only the server is off.
-    if (hosts_[index].on && server_is_off && operation->kind() == EventKind::kCompute) continue;
-    operation->fail(reason);
-  }
+double Platform::next_on_s(std::size_t device) {
+  return platform::next_on_s(hosts_[device].presence.get(), simulation_.now_s());
+}
+
+double Platform::next_server_on_s() {
+  return platform::next_on_s(server().presence.get(), simulation_.now_s());
+}
+
+double Platform::off_seconds(std::size_t device, double start_s, double end_s) {
+  Presence* presence = hosts_[device].presence.get();
+  if (presence == nullptr) return 0;
+  return end_s - start_s - on_seconds(presence, start_s, end_s);
+}
+
+double Platform::joules(std::size_t device) const {
+  ensure(energy_, "energy is asked for that is not counted");
+  const Built::Host& host = hosts_[device].built;
+  double sum = sg_host_get_consumed_energy(host.host);
+  if (host.up != nullptr) sum += sg_link_get_consumed_energy(host.up);
+  if (host.down != nullptr) sum += sg_link_get_consumed_energy(host.down);
+  return sum;
 }
 
 }  // namespace fedclock::platform

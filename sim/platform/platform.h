@@ -1,14 +1,18 @@
 // The world that tasks run in: devices around one server.
 //
-//   device d --- up_d ---> (ingress) ---> server        an upload of B bytes by d
-//   device d <-- down_d -- (egress) <---- server        a download of B bytes to d
+//   device d --- up_d ---> (gateway's up) ---> (ingress) ---> server        an upload of B bytes
+//   device d <-- down_d -- (gateway's down) <- (egress) <---- server        a download of B bytes
 //
 // Each device has a link of its own for each direction, so uploads and downloads do not disturb
-// each other. The server's two links exist only when their bandwidth is given; all transfers of
-// that direction share them. The device's latency is paid once by each transfer, one way. How long
-// a transfer lasts is in sim/kernel/simulation.h (NetworkModel); work of W flops on a device of
-// speed S lasts W/S, or longer when the device works on several things at once: they get equal
-// shares.
+// each other; in a WiFi cell all its devices share the air in both directions instead. All devices
+// of a gateway share its links, and all devices the server's, which exist only when their bandwidth
+// is given. Latencies are paid once by each transfer, one way. How long a transfer lasts is in
+// sim/kernel/simulation.h (NetworkModel); work of W flops on a device of speed S lasts W/S, or
+// longer when the device works on several things at once: they get equal shares.
+//
+// Devices come and go, links are cut, bandwidths and power modes change, all of it as pure
+// functions of the date that are asked only while something is under way that they matter to. So a
+// fleet costs what it does, not what it is.
 //
 // Only links that can be a bottleneck should be described: one that is shared couples all its
 // flows, and the cost of an event grows with the flows that are under way on it.
@@ -16,82 +20,66 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "sim/kernel/activity.h"
 #include "sim/kernel/outcome.h"
 #include "sim/kernel/simulation.h"
-
-namespace simgrid::s4u {
-class Link;
-class NetZone;
-}  // namespace simgrid::s4u
+#include "sim/platform/spec.h"
+#include "sim/platform/topology.h"
 
 namespace fedclock::platform {
-
-using kernel::Interval;
-using kernel::NetworkModel;
-
-struct DeviceSpec {
-  std::string name;         // unique, also against the server's
-  double speed_flops = 0;   // flop/s that it really reaches
-  double up_bytes_s = 0;    // byte/s from the device to the server
-  double down_bytes_s = 0;  // byte/s from the server to the device
-  double latency_s = 0;     // one way
-};
-
-struct ServerSpec {
-  std::string name;
-  double speed_flops = 0;
-  std::optional<double> ingress_bytes_s;  // shared by all uploads; none: never a bottleneck
-  std::optional<double> egress_bytes_s;   // shared by all downloads
-};
-
-struct PlatformSpec {
-  std::vector<DeviceSpec> devices;
-  ServerSpec server;
-  NetworkModel model = NetworkModel::kFluid;
-};
 
 class Platform;
 
 // What Platform's functions return: await it, for the interval in which it ran. Throws
-// kernel::Failed when the device (or the server) is off, or goes off meanwhile.
+// kernel::Failed when the device (or for transfers its link, its gateway or the server) is off, or
+// goes off meanwhile. What ends at the very date at which something goes off has ended well.
 class [[nodiscard]] DeviceOperation final : public kernel::ActivityOperation {
  public:
-  // Platform makes these. The amount is in bytes, or in flops for kCompute.
-  DeviceOperation(Platform& platform, std::size_t host, kernel::EventKind kind, double amount);
-  ~DeviceOperation() override { leave(); }
+  // Platform makes these. The amount is in bytes, or in flops for kCompute; `by_mode` gives the
+  // flops in each power mode instead, for work whose time does not go with 1 / speed.
+  DeviceOperation(Platform& platform, std::size_t host, kernel::EventKind kind, double amount,
+                  std::vector<double> by_mode = {});
 
   Interval await_resume() const { return result(); }
+  // Share of the bytes or of the work that was done when it broke off; 1 where it did not.
+  double done() const { return done_; }
   std::string describe() const override;
 
  private:
-  friend class Platform;
-
   void begin() override;
-  void on_date() override { start_activity(); }
+  void on_date() override;
   void abandon() override;
   std::string failure() const override;
-  void start_activity();
-  void enter();
-  void leave();
+
+  bool is_transfer() const { return kind() != kernel::EventKind::kCompute; }
+  bool check_presence();
+  void adapt();
+  simgrid::s4u::Link* own_link() const;
+  void start_activity(double share);
+  double amount() const { return by_mode_.empty() ? amount_ : by_mode_[mode_]; }
+  double activity_share() const;
 
   Platform* platform_;
   std::size_t host_;
   double amount_;
-  DeviceOperation* previous_ = nullptr;  // a list of what this device has under way
-  DeviceOperation* next_ = nullptr;
-  bool listed_ = false;
+  std::vector<double> by_mode_;
+  std::size_t mode_ = 0;
+  double start_s_ = 0;        // date at which the latency is over
+  double next_change_s_ = 0;  // of what it depends on
+  double begun_share_ = 0;    // with which the present activity began
+  double done_ = 1;
+  bool begun_ = false;    // it was possible at first
+  bool started_ = false;  // the latency is over
 };
 
 // One in a simulation, and made before the simulation runs.
 class Platform {
  public:
-  // InputError for a speed or bandwidth that is not finite or not above 0, a latency that is not
-  // finite or below 0, an empty name, two of the same name.
+  // InputError as sim/platform/spec.h says.
   Platform(kernel::Simulation& simulation, const PlatformSpec& spec);
   Platform(const Platform&) = delete;
   Platform& operator=(const Platform&) = delete;
@@ -101,37 +89,64 @@ class Platform {
   DeviceOperation download(std::size_t device, double bytes);
   DeviceOperation upload(std::size_t device, double bytes);
   DeviceOperation compute(std::size_t device, double flops);
+  // Work that takes so many flops in each of the device's power modes: when the mode changes, the
+  // share of the work that is left goes on in the new one.
+  DeviceOperation compute_by_mode(std::size_t device, std::vector<double> flops);
   DeviceOperation compute_on_server(double flops);
 
   std::size_t device_count() const { return hosts_.size() - 1; }
   const std::string& device_name(std::size_t device) const { return hosts_[device].name; }
 
-  // Off: what the device has under way ends with kernel::Failed at this date, and what is asked of
-  // it later does so at once. Switching to what it is already does nothing.
-  void set_device_on(std::size_t device, bool on);
-  bool is_device_on(std::size_t device) const;
-  // The same for the server: transfers of all devices fail with it.
-  void set_server_on(bool on);
-  bool is_server_on() const;
+  // Tells mode changes that go by rounds; work under way keeps the mode that it began with.
+  void enter_round(int64_t round) { round_ = round; }
+
+  // Whether a transfer with the device would begin now, and the first date from now on at which one
+  // would; infinity: never again.
+  bool is_reachable(std::size_t device);
+  double next_reachable_s(std::size_t device);
+  // The same for work on the device itself, and on the server.
+  double next_on_s(std::size_t device);
+  double next_server_on_s();
+  // Whether all devices are always reachable.
+  bool is_always_reachable() const { return always_reachable_; }
+  // Seconds of [start, end] in which the device is off; its link does not matter.
+  double off_seconds(std::size_t device, double start_s, double end_s);
+
+  bool counts_energy() const { return energy_; }
+  // Joules that the device has drawn since the start, as SimGrid's plug-ins count them: idle and
+  // busy power of the host, and its links. They know nothing of when the device is off: take
+  // differences over intervals in which it is on.
+  double joules(std::size_t device) const;
+  // What it draws while it is on and does nothing.
+  double idle_w(std::size_t device) const { return hosts_[device].idle_w; }
 
  private:
   friend class DeviceOperation;
 
   struct Host {
     std::string name;
-    simgrid::s4u::Host* host = nullptr;
-    double latency_s = 0;  // that fedclock waits for; 0 where SimGrid's link has it
-    DeviceOperation* under_way = nullptr;
-    bool on = true;
+    Built::Host built;
+    double speed_scale = 1;  // of SimGrid's host over the device's
+    double idle_w = 0;
+    std::shared_ptr<Presence> presence;  // of the machine
+    std::shared_ptr<Presence> way;       // of its link and its gateway
+    std::shared_ptr<const Bandwidth> bandwidth;
+    std::shared_ptr<const ModeChanges> mode_changes;
   };
+  struct Broken {
+    const char* what = nullptr;  // nullptr: nothing is
+    const std::string* name = nullptr;
+    double until_s = std::numeric_limits<double>::infinity();  // the answer holds until then
+  };
+  Broken broken(const Host& host, bool transfer, double date_s) const;
 
-  void build(const PlatformSpec& spec);
-  void set_on(std::size_t host, bool on);
-  void fail_all(std::size_t host, const std::string& reason);
-  std::size_t server() const { return hosts_.size() - 1; }
+  Host& server() { return hosts_.back(); }
 
   kernel::Simulation& simulation_;
   std::vector<Host> hosts_;  // the devices in order, then the server
+  int64_t round_ = 0;
+  bool always_reachable_ = true;
+  bool energy_ = false;
 };
 
 }  // namespace fedclock::platform

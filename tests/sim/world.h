@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <functional>
+#include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +29,14 @@ inline PlatformSpec plain_world(std::size_t devices) {
   }
   spec.server = {"server", 10000, std::nullopt, std::nullopt};
   return spec;
+}
+
+// Off from one date to another, or for ever.
+inline std::shared_ptr<platform::Presence> off_between(
+    double start_s, double end_s = std::numeric_limits<double>::infinity()) {
+  auto off = std::make_shared<std::vector<Interval>>();
+  off->push_back({start_s, end_s});
+  return platform::off_during(off, std::numeric_limits<double>::infinity(), 0);
 }
 
 // What a test's root task works with.

@@ -41,11 +41,6 @@ Task<void> note_failure(World world, Task<double> task) {
   }
 }
 
-Task<void> switch_off(World world, double date_s, std::size_t device) {
-  co_await world.simulation.sleep_until(date_s);
-  world.platform.set_device_on(device, false);
-}
-
 double kind(EventKind value) { return static_cast<double>(value); }
 
 }  // namespace
@@ -134,11 +129,11 @@ TEST_CASE(
         Case{6, EventKind::kCompute}, Case{7.5, EventKind::kUpload}, Case{9, EventKind::kUpload}}) {
     PlatformSpec spec = plain_world(2);
     spec.devices[1].latency_s = 1;  // download 0 to 5, compute to 7, upload to 12
-    const auto result = run_world(spec, [c](World world) -> Task<void> {
+    spec.devices[1].presence = off_between(c.date_s);
+    const auto result = run_world(spec, [](World world) -> Task<void> {
       std::vector<Task<void>> tasks;
       tasks.push_back(note_failure(world, round(world, 1)));
       tasks.push_back(note_failure(world, round(world, 0)));  // goes on to its end
-      tasks.push_back(switch_off(world, c.date_s, 1));
       co_await when_all(std::move(tasks));
       world.note();
     });
@@ -148,12 +143,12 @@ TEST_CASE(
 }
 
 TEST_CASE("a device that is off fails at once, and works again when it is on") {
-  const auto result = run_world(plain_world(1), [](World world) -> Task<void> {
-    world.platform.set_device_on(0, false);
-    world.log.push_back(world.platform.is_device_on(0));
+  PlatformSpec spec = plain_world(1);
+  spec.devices[0].presence = off_between(0, 5);
+  const auto result = run_world(spec, [](World world) -> Task<void> {
+    world.log.push_back(world.platform.is_reachable(0));
     co_await note_failure(world, round(world));
-    co_await world.simulation.sleep_until(5);
-    world.platform.set_device_on(0, true);
+    co_await world.simulation.sleep_until(world.platform.next_reachable_s(0));
     const double end_s = co_await round(world);
     world.log.push_back(end_s);
   });
@@ -162,7 +157,9 @@ TEST_CASE("a device that is off fails at once, and works again when it is on") {
 }
 
 TEST_CASE("the server goes off: transfers fail, work on devices goes on to its end") {
-  const auto result = run_world(plain_world(3), [](World world) -> Task<void> {
+  PlatformSpec spec = plain_world(3);
+  spec.server.presence = off_between(3);
+  const auto result = run_world(spec, [](World world) -> Task<void> {
     auto work = [](World in) -> Task<double> {
       Interval busy = co_await in.platform.compute(1, 5000);
       in.note();  // 5
@@ -172,15 +169,10 @@ TEST_CASE("the server goes off: transfers fail, work on devices goes on to its e
       Interval busy = co_await in.platform.compute_on_server(50000);  // would end at 5
       co_return busy.end_s;
     };
-    auto off = [](World in) -> Task<void> {
-      co_await in.simulation.sleep_until(3);
-      in.platform.set_server_on(false);
-    };
     std::vector<Task<void>> tasks;
     tasks.push_back(note_failure(world, round(world, 0)));  // in mid-download
     tasks.push_back(note_failure(world, work(world)));
     tasks.push_back(note_failure(world, merge(world)));
-    tasks.push_back(off(world));
     co_await when_all(std::move(tasks));
     co_await note_failure(world, round(world, 2));  // the server is off already
   });
@@ -190,11 +182,12 @@ TEST_CASE("the server goes off: transfers fail, work on devices goes on to its e
 }
 
 TEST_CASE("a failure that nobody catches comes out of run(), with the device's name") {
-  const auto result = run_world(plain_world(2), [](World world) -> Task<void> {
+  PlatformSpec spec = plain_world(2);
+  spec.devices[1].presence = off_between(5);
+  const auto result = run_world(spec, [](World world) -> Task<void> {
     std::vector<Task<double>> tasks;
     tasks.push_back(round(world, 0));
     tasks.push_back(round(world, 1));
-    world.simulation.spawn(switch_off(world, 5, 1), "the switch");
     co_await when_all(std::move(tasks));
   });
   CHECK(result.error == "'d1' went off");

@@ -1,0 +1,353 @@
+#include "sim/platform/topology.h"
+
+#include <fmt/format.h>
+#include <simgrid/plugins/energy.h>
+#include <simgrid/Exception.hpp>
+#include <simgrid/s4u.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <string_view>
+
+#include "models/common/error.h"
+
+namespace fedclock::platform {
+
+namespace s4u = simgrid::s4u;
+
+namespace {
+
+using Links = std::vector<s4u::LinkInRoute>;
+
+void require_above(double value, const std::string& owner, const char* field, const char* unit) {
+  if (std::isfinite(value) && value > 0) return;
+  throw InputError(owner + ": " + field + " is " + fmt::to_string(value) +
+                   "; it must be a finite number of " + unit + " above 0");
+}
+
+void require_not_below(double value, const std::string& owner, const char* field,
+                       const char* unit) {
+  if (std::isfinite(value) && value >= 0) return;
+  throw InputError(owner + ": " + field + " is " + fmt::to_string(value) +
+                   "; it must be a finite number of " + unit + ", 0 or above");
+}
+
+std::size_t mode_count(const DeviceSpec& device) {
+  return std::max<std::size_t>(1, device.mode_speeds_flops.size());
+}
+
+void check_device(const DeviceSpec& device, const PlatformSpec& spec) {
+  const std::string owner = "device '" + device.name + "'";
+  if (device.mode_speeds_flops.empty()) {
+    require_above(device.speed_flops, owner, "speed_flops", "flop/s");
+  }
+  for (const double speed_flops : device.mode_speeds_flops) {
+    require_above(speed_flops, owner, "mode_speeds_flops", "flop/s");
+  }
+  ensure(!device.gateway || *device.gateway < spec.gateways.size(), "a gateway out of range");
+  if (device.gateway && spec.gateways[*device.gateway].wifi) {
+    require_above(device.wifi_bytes_s, owner, "wifi_bytes_s", "byte/s");
+    ensure(!device.bandwidth, "bandwidth that changes in a WiFi cell");
+  } else if (!spec.file && !device.bandwidth) {
+    require_above(device.up_bytes_s, owner, "up_bytes_s", "byte/s");
+    require_above(device.down_bytes_s, owner, "down_bytes_s", "byte/s");
+  }
+  require_not_below(device.latency_s, owner, "latency_s", "seconds");
+  if (!spec.energy) return;
+  if (device.watts.size() != mode_count(device)) {
+    throw InputError(owner + ": energy is counted, and its power is not known in every mode");
+  }
+  for (const Watts& watts : device.watts) {
+    require_not_below(watts.idle_w, owner, "idle_w", "watts");
+    require_not_below(watts.busy_w - watts.idle_w, owner, "busy_w less idle_w", "watts");
+  }
+  require_not_below(device.radio_w, owner, "radio_w", "watts");
+}
+
+void check_server(const ServerSpec& server) {
+  const std::string owner = "server '" + server.name + "'";
+  require_above(server.speed_flops, owner, "speed_flops", "flop/s");
+  if (server.ingress_bytes_s) {
+    require_above(*server.ingress_bytes_s, owner, "ingress_bytes_s", "byte/s");
+  }
+  if (server.egress_bytes_s) {
+    require_above(*server.egress_bytes_s, owner, "egress_bytes_s", "byte/s");
+  }
+}
+
+void check_gateway(const GatewaySpec& gateway, NetworkModel model) {
+  const std::string owner = "gateway '" + gateway.name + "'";
+  require_above(gateway.up_bytes_s, owner, "up_bytes_s", "byte/s");
+  require_above(gateway.down_bytes_s, owner, "down_bytes_s", "byte/s");
+  require_not_below(gateway.latency_s, owner, "latency_s", "seconds");
+  if (gateway.wifi && model != NetworkModel::kFluid) {
+    throw InputError(owner + ": WiFi cells need the fluid network model");
+  }
+}
+
+void check_names(const PlatformSpec& spec) {
+  std::vector<std::string_view> names;
+  names.reserve(spec.devices.size() + spec.gateways.size() + 1);
+  for (std::size_t i = 0; i < spec.devices.size(); ++i) {
+    if (spec.devices[i].name.empty()) {
+      throw InputError("device " + std::to_string(i) + " has no name");
+    }
+    names.push_back(spec.devices[i].name);
+  }
+  for (const GatewaySpec& gateway : spec.gateways) {
+    if (gateway.name.empty()) throw InputError("a gateway has no name");
+    names.push_back(gateway.name);
+  }
+  if (spec.server.name.empty()) throw InputError("the server has no name");
+  names.push_back(spec.server.name);
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice != names.end()) {
+    throw InputError("two devices (or a device and the server) are named '" + std::string(*twice) +
+                     "'; names must differ");
+  }
+}
+
+// SimGrid's "idle:epsilon:max" of each power state: a busy host draws busy_w whatever its load.
+std::string wattage(const DeviceSpec& device) {
+  std::string text;
+  for (const Watts& watts : device.watts) {
+    text += fmt::format("{}{}:{}:{}", text.empty() ? "" : ", ", watts.idle_w, watts.busy_w,
+                        watts.busy_w);
+  }
+  return text;
+}
+
+class Builder {
+ public:
+  explicit Builder(const PlatformSpec& spec)
+      : spec_(spec), fluid_(spec.model == NetworkModel::kFluid) {}
+
+  Built build() {
+    built_.devices.resize(spec_.devices.size());
+    root_ = s4u::create_star_zone("star");
+    if (spec_.gateways.empty()) {
+      for (std::size_t i = 0; i < spec_.devices.size(); ++i) add_device(root_, i);
+      add_server(root_);
+    } else {
+      add_zones();
+    }
+    root_->seal();
+    return std::move(built_);
+  }
+
+ private:
+  s4u::Link* link(s4u::NetZone* zone, const std::string& name, double bytes_s, double latency_s,
+                  double radio_w = 0) {
+    // In the fluid model fedclock itself waits for the latency (see NetworkModel).
+    s4u::Link* made = zone->create_link(name, bytes_s)->set_latency(fluid_ ? 0 : latency_s);
+    if (spec_.energy) made->set_property("wattage_range", fmt::format("0:{}", radio_w));
+    return made->seal();
+  }
+
+  static Links route(s4u::Link* link) {
+    return link == nullptr ? Links{} : Links{s4u::LinkInRoute(link)};
+  }
+
+  static void add_routes(s4u::NetZone* zone, simgrid::kernel::routing::NetPoint* point,
+                         s4u::Link* out, s4u::Link* in) {
+    zone->add_route(point, nullptr, nullptr, nullptr, route(out), false);
+    zone->add_route(nullptr, point, nullptr, nullptr, route(in), false);
+  }
+
+  s4u::Host* make_host(s4u::NetZone* zone, const DeviceSpec& device) const {
+    s4u::Host* host = device.mode_speeds_flops.empty()
+                          ? zone->create_host(device.name, device.speed_flops)
+                          : zone->create_host(device.name, device.mode_speeds_flops);
+    if (spec_.energy) host->set_property("wattage_per_state", wattage(device));
+    return host->seal();
+  }
+
+  void wait_for_latency(std::size_t index) {
+    if (!fluid_) return;
+    const DeviceSpec& device = spec_.devices[index];
+    const double way_s =
+        device.latency_s + (device.gateway ? spec_.gateways[*device.gateway].latency_s : 0);
+    built_.devices[index].up_latency_s = built_.devices[index].down_latency_s = way_s;
+  }
+
+  void add_device(s4u::NetZone* zone, std::size_t index) {
+    const DeviceSpec& device = spec_.devices[index];
+    Built::Host& host = built_.devices[index];
+    const Rates rates = device.bandwidth ? device.bandwidth->at(0)
+                                         : Rates{device.up_bytes_s, device.down_bytes_s, 0};
+    host.host = make_host(zone, device);
+    host.up = link(zone, device.name + ":up", rates.up_bytes_s, device.latency_s, device.radio_w);
+    host.down =
+        link(zone, device.name + ":down", rates.down_bytes_s, device.latency_s, device.radio_w);
+    wait_for_latency(index);
+    add_routes(zone, host.host->get_netpoint(), host.up, host.down);
+  }
+
+  void add_server(s4u::NetZone* zone) {
+    const ServerSpec& server = spec_.server;
+    s4u::Host* host = zone->create_host(server.name, server.speed_flops)->seal();
+    built_.server.host = host;
+    const auto shared = [&](const char* name, const std::optional<double>& bytes_s) {
+      return bytes_s ? link(zone, server.name + name, *bytes_s, 0) : nullptr;
+    };
+    s4u::Link* egress = shared(":egress", server.egress_bytes_s);
+    add_routes(zone, host->get_netpoint(), egress, shared(":ingress", server.ingress_bytes_s));
+  }
+
+  // A zone whose router is its way out, over these links.
+  s4u::NetZone* star_below(const std::string& name, s4u::Link* out, s4u::Link* in) {
+    s4u::NetZone* zone = s4u::create_star_zone(name);
+    zone->set_parent(root_);
+    auto* router = zone->create_router(name + ":router");
+    add_routes(zone, router, nullptr, nullptr);
+    join(zone, router, out, in);
+    return zone;
+  }
+
+  void join(s4u::NetZone* zone, simgrid::kernel::routing::NetPoint* router, s4u::Link* out,
+            s4u::Link* in) {
+    root_->add_route(zone->get_netpoint(), nullptr, router, nullptr, route(out), false);
+    root_->add_route(nullptr, zone->get_netpoint(), nullptr, router, route(in), false);
+  }
+
+  void add_zones() {
+    std::vector<std::vector<std::size_t>> behind(spec_.gateways.size());
+    std::vector<std::size_t> direct;
+    for (std::size_t i = 0; i < spec_.devices.size(); ++i) {
+      const auto& gateway = spec_.devices[i].gateway;
+      (gateway ? behind[*gateway] : direct).push_back(i);
+    }
+    for (std::size_t g = 0; g < spec_.gateways.size(); ++g) add_gateway(g, behind[g]);
+    if (!direct.empty()) {
+      s4u::NetZone* zone = star_below("star:direct", nullptr, nullptr);
+      for (const std::size_t device : direct) add_device(zone, device);
+      zone->seal();
+    }
+    s4u::NetZone* zone = star_below("star:server", nullptr, nullptr);
+    add_server(zone);
+    zone->seal();
+  }
+
+  void add_gateway(std::size_t number, const std::vector<std::size_t>& devices) {
+    const GatewaySpec& gateway = spec_.gateways[number];
+    s4u::Link* up = link(root_, gateway.name + ":up", gateway.up_bytes_s, gateway.latency_s);
+    s4u::Link* down = link(root_, gateway.name + ":down", gateway.down_bytes_s, gateway.latency_s);
+    if (gateway.wifi) return add_cell(gateway, devices, up, down);
+    s4u::NetZone* zone = star_below(gateway.name, up, down);
+    for (const std::size_t device : devices) add_device(zone, device);
+    zone->seal();
+  }
+
+  // SimGrid's WiFi model: one link, whose capacity is time on the air; a level for each rate.
+  void add_cell(const GatewaySpec& gateway, const std::vector<std::size_t>& devices, s4u::Link* up,
+                s4u::Link* down) {
+    s4u::NetZone* zone = s4u::create_wifi_zone(gateway.name);
+    zone->set_parent(root_);
+    auto* router = zone->create_router(gateway.name + ":router");
+    zone->set_property("access_point", gateway.name + ":router");
+    std::map<double, int> levels;
+    for (const std::size_t device : devices) levels[spec_.devices[device].wifi_bytes_s] = 0;
+    std::vector<double> rates;
+    for (auto& [rate_bytes_s, level] : levels) {
+      level = static_cast<int>(rates.size());
+      rates.push_back(rate_bytes_s);
+    }
+    if (!rates.empty()) {
+      s4u::Link* air = zone->create_link(gateway.name + ":air", rates);
+      air->set_latency(0)->seal();
+      for (const std::size_t device : devices) {
+        const DeviceSpec& station = spec_.devices[device];
+        built_.devices[device].host = make_host(zone, station);
+        wait_for_latency(device);
+        air->set_host_wifi_rate(built_.devices[device].host, levels[station.wifi_bytes_s]);
+      }
+    }
+    join(zone, router, up, down);
+    zone->seal();
+  }
+
+  const PlatformSpec& spec_;
+  bool fluid_;
+  s4u::NetZone* root_ = nullptr;
+  Built built_;
+};
+
+s4u::Host* host_of_file(const SimGridFile& file, const std::string& name) {
+  s4u::Host* host = s4u::Host::by_name_or_null(name);
+  if (host != nullptr) return host;
+  throw InputError(file.path + " has no host named '" + name + "'");
+}
+
+std::vector<std::string> device_hosts(const SimGridFile& file) {
+  if (!file.device_hosts.empty()) return file.device_hosts;
+  std::vector<std::string> names;
+  for (const s4u::Host* host : s4u::Engine::get_instance()->get_all_hosts()) {
+    if (host->get_name() != file.server_host) names.push_back(host->get_name());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+double latency_of_route(s4u::Host* from, s4u::Host* to) {
+  std::vector<s4u::Link*> links;
+  double latency_s = 0;
+  from->route_to(to, links, &latency_s);
+  return latency_s;
+}
+
+Built load(const PlatformSpec& spec) {
+  const SimGridFile& file = *spec.file;
+  if (!std::filesystem::is_regular_file(file.path)) {
+    throw InputError("there is no SimGrid platform file " + file.path);
+  }
+  s4u::Engine& engine = *s4u::Engine::get_instance();
+  try {
+    engine.load_platform(file.path);
+  } catch (const std::exception& error) {
+    throw InputError(file.path + ": SimGrid cannot load this platform: " + error.what());
+  }
+  Built built;
+  built.server.host = host_of_file(file, file.server_host);
+  const std::vector<std::string> names = device_hosts(file);
+  if (names.size() < spec.devices.size()) {
+    throw InputError(fmt::format("{} has {} hosts for {} devices; each needs one of its own",
+                                 file.path, names.size(), spec.devices.size()));
+  }
+  for (std::size_t i = 0; i < spec.devices.size(); ++i) {
+    Built::Host device;
+    device.host = host_of_file(file, names[i]);
+    if (spec.model == NetworkModel::kFluid) {
+      device.up_latency_s = latency_of_route(device.host, built.server.host);
+      device.down_latency_s = latency_of_route(built.server.host, device.host);
+    }
+    built.devices.push_back(device);
+  }
+  if (spec.model == NetworkModel::kFluid) {
+    for (s4u::Link* link : engine.get_all_links()) link->set_latency(0);
+  }
+  return built;
+}
+
+}  // namespace
+
+void check(const PlatformSpec& spec) {
+  check_names(spec);
+  for (const DeviceSpec& device : spec.devices) check_device(device, spec);
+  check_server(spec.server);
+  for (const GatewaySpec& gateway : spec.gateways) check_gateway(gateway, spec.model);
+}
+
+Built build(kernel::Simulation& simulation, const PlatformSpec& spec) {
+  check(spec);
+  simulation.set_network_model(spec.model);
+  if (spec.energy) {  // before any host or link is made
+    sg_host_energy_plugin_init();
+    sg_link_energy_plugin_init();
+  }
+  return spec.file ? load(spec) : Builder(spec).build();
+}
+
+}  // namespace fedclock::platform
