@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "models/common/error.h"
+#include "models/common/parse.h"
 #include "models/cost/memory.h"
 #include "models/cost/presets.h"
 #include "models/data/table_records.h"
@@ -15,14 +15,6 @@ namespace fedclock::cost {
 namespace {
 
 namespace fs = std::filesystem;
-
-template <typename Number>
-std::optional<Number> number_in(std::string_view text) {
-  Number value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 // A record with its fields by name.
 class Row {

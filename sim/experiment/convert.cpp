@@ -5,13 +5,11 @@
 #include <algorithm>
 
 #include "models/common/error.h"
-#include "sim/federation/workload.h"
 
 namespace fedclock::experiment {
 
 namespace {
 
-constexpr double kBytesPerMbit = 1e6 / 8;
 constexpr double kGiga = 1e9;
 constexpr double kTera = 1e12;
 
@@ -142,40 +140,6 @@ cost::Machine machine(const v1::Device& device, const std::string& mode, v1::Pre
   result.memory_bytes = device.memory_gb() * kGiga;
   result.step_overhead_s = device.step_overhead_s();
   return result;
-}
-
-int32_t device_count(const v1::Platform& platform) {
-  int32_t count = 0;
-  for (const v1::DeviceGroup& group : platform.devices()) count += group.count();
-  return count;
-}
-
-platform::PlatformSpec platform_spec(const v1::Platform& platform,
-                                     const std::vector<cost::Machine>& machines,
-                                     const cost::Machine* server) {
-  platform::PlatformSpec spec;
-  spec.model = platform.network_model() == v1::TCP ? platform::NetworkModel::kTcp
-                                                   : platform::NetworkModel::kFluid;
-  for (const v1::DeviceGroup& group : platform.devices()) {
-    for (int i = 0; i < group.count(); ++i) {
-      const size_t client = spec.devices.size();
-      spec.devices.push_back({.name = fmt::format("client-{}", client),
-                              .speed_flops = federation::effective_flops(machines.at(client)),
-                              .up_bytes_s = group.network().up_mbit_s() * kBytesPerMbit,
-                              .down_bytes_s = group.network().down_mbit_s() * kBytesPerMbit,
-                              .latency_s = group.network().latency_s()});
-    }
-  }
-  spec.server.name = "server";
-  // Without a server nothing is ever computed on it: any speed will do.
-  spec.server.speed_flops = server != nullptr ? federation::effective_flops(*server) : 1.0;
-  if (platform.server().has_ingress_mbit_s()) {
-    spec.server.ingress_bytes_s = platform.server().ingress_mbit_s() * kBytesPerMbit;
-  }
-  if (platform.server().has_egress_mbit_s()) {
-    spec.server.egress_bytes_s = platform.server().egress_mbit_s() * kBytesPerMbit;
-  }
-  return spec;
 }
 
 }  // namespace fedclock::experiment

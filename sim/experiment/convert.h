@@ -11,7 +11,6 @@
 #include "models/learning/base.h"
 #include "models/nn/architecture.h"
 #include "models/nn/precision.h"
-#include "sim/platform/platform.h"
 #include "sim/scenario/scenario.pb.h"
 
 namespace fedclock::experiment {
@@ -32,13 +31,5 @@ cost::Machine machine(const v1::Device& device, const std::string& mode, v1::Pre
 nn::Precision learning_precision(const v1::Scenario& scenario);
 int64_t bytes_per_element(v1::Precision precision);
 int64_t optimizer_moments(const v1::Local& local);
-
-// Devices of all groups.
-int32_t device_count(const v1::Platform& platform);
-
-// Hosts and links; `machines` holds each device's, in order; `server` may be nullptr.
-platform::PlatformSpec platform_spec(const v1::Platform& platform,
-                                     const std::vector<cost::Machine>& machines,
-                                     const cost::Machine* server);
 
 }  // namespace fedclock::experiment

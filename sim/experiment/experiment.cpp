@@ -8,6 +8,7 @@
 #include "models/nn/hugging_face.h"
 #include "sim/experiment/convert.h"
 #include "sim/federation/schedule/schedule.h"
+#include "sim/scenario/check.h"
 
 namespace fedclock::experiment {
 
@@ -20,8 +21,10 @@ constexpr double kGiga = 1e9;
 
 // The same in every checkout: folders are left out, their contents have digests of their own.
 Digest scenario_digest(v1::Scenario scenario) {
+  scenario::for_each_folder(scenario,
+                            [](std::string& folder, const std::string&) { folder.clear(); });
+  // Without its folder a list of files is the same as one that never had any.
   if (scenario.task().has_files()) scenario.mutable_task()->mutable_files()->clear_folder();
-  if (scenario.model().has_folder()) scenario.mutable_model()->set_folder("");
   if (scenario.model().pretrain().has_files()) {
     scenario.mutable_model()->mutable_pretrain()->mutable_files()->clear_folder();
   }
@@ -49,11 +52,17 @@ Experiment::Experiment(const scenario::Loaded& loaded, const Options& options)
   read_architecture(problems);
   problems.throw_if_any();
   deal_rows(problems);
+  world_ = make_world(
+      scenario(),
+      [this](const std::string& folder, const std::string& file, const std::string& field) {
+        return data_path(folder, file, field);
+      },
+      problems);
   problems.throw_if_any();
   make_clients();
   make_workload(problems);
   problems.throw_if_any();
-  if (!options.allow_out_of_memory) check_memory(problems);
+  if (!options.allow_out_of_memory) fit_memory(problems);
   problems.throw_if_any();
 }
 
@@ -182,7 +191,7 @@ bool Experiment::has_responses() const {
 }
 
 void Experiment::deal_rows(Problems& problems) {
-  const int32_t clients = device_count(scenario().platform());
+  const auto clients = static_cast<int32_t>(scenario::client_count(scenario()));
   try {
     partition_ = data::partition(data_.train, clients, partition_spec(scenario()));
   } catch (const InputError& error) {
@@ -195,13 +204,12 @@ void Experiment::make_clients() {
   const size_t classes = data_.train.classes.size();
   int32_t client = 0;
   for (const v1::DeviceGroup& group : s.platform().devices()) {
-    const cost::Machine of_group = machine(group.device(), group.mode(), s.timing().precision());
     for (int i = 0; i < group.count(); ++i, ++client) {
       data::RowSplit split =
           data::split_rows(partition_[client], s.task().client_test_fraction(), s.seed(), client);
       federation::Client one;
       one.device = group.device().name();
-      one.machine = of_group;
+      one.machines = world_.machines[static_cast<size_t>(client)];
       one.class_rows.assign(classes, 0);
       for (const int32_t row : split.train) {
         const int label = data_.train.rows[row].label;
@@ -211,10 +219,6 @@ void Experiment::make_clients() {
       one.test_rows = std::make_shared<const std::vector<int32_t>>(std::move(split.test));
       clients_.push_back(std::move(one));
     }
-  }
-  if (s.platform().has_server()) {
-    server_ = std::make_unique<cost::Machine>(
-        machine(s.platform().server().device(), "", s.timing().precision()));
   }
 }
 
@@ -249,25 +253,58 @@ void Experiment::make_workload(Problems& problems) {
   }
 }
 
-void Experiment::check_memory(Problems& problems) const {
+int64_t Experiment::most_layers(const cost::Machine& on) const {
+  const int64_t least = workload_->spec().head_outputs > 0 ? 0 : 1;
+  for (int64_t depth = workload_->spec().deepest; depth >= least; --depth) {
+    if (cost::taken_bytes(on, workload_->memory({depth}).total()) <= on.memory_bytes) return depth;
+  }
+  return -1;
+}
+
+// What becomes of devices whose memory does not hold their training, as the assignment says.
+void Experiment::fit_memory(Problems& problems) {
   const v1::Platform& platform = scenario().platform();
   const int64_t depth = workload_->spec().deepest;
-  const double counted = workload_->memory({depth}).total();
-  const auto check = [&](const v1::Device& device, const std::string& path) {
-    const cost::Machine on = machine(device, "", scenario().timing().precision());
-    const double needed = cost::taken_bytes(on, counted);
-    if (needed <= device.memory_gb() * kGiga) return;
+  const auto refuse = [&](const cost::Machine& on, const v1::Device& device,
+                          const std::string& path) {
+    const double needed = cost::taken_bytes(on, workload_->memory({depth}).total());
     problems.add(path + ".device.memory_gb", fmt::format("{}", device.memory_gb()),
                  fmt::format("{} does not hold the training of {} at depth {}, which needs {:.3g} "
-                             "GB: tune fewer layers, take smaller batches or another device",
+                             "GB: tune fewer layers, take smaller batches or another device, or "
+                             "say in federation.assignment.uniform.when_too_large what becomes of "
+                             "it",
                              device.name(), timed_name_, depth, needed / kGiga));
   };
   if (scenario().federation().schedule().has_centralized()) {
-    check(platform.server().device(), "platform.server");
+    if (most_layers(*world_.server) < depth) {
+      refuse(*world_.server, platform.server().device(), "platform.server");
+    }
     return;
   }
+  const auto answer = scenario().federation().assignment().uniform().when_too_large();
+  size_t left = 0;
   for (int group = 0; group < platform.devices_size(); ++group) {
-    check(platform.devices(group).device(), fmt::format("platform.devices[{}]", group));
+    const v1::Device& device = platform.devices(group).device();
+    const int32_t count = platform.devices(group).count();
+    const cost::Machine on = world_.machines[most_layers_.size()]->front();
+    const int64_t most = most_layers(on);
+    most_layers_.insert(most_layers_.end(), static_cast<size_t>(count), most);
+    const bool whole = most >= depth;
+    const bool out = !whole && (most < 0 || answer == v1::UniformAssignment::LEAVE_OUT);
+    if (!whole && answer == v1::UniformAssignment::REFUSE) {
+      refuse(on, device, scenario::item_path("platform.devices", group));
+    } else if (!whole) {
+      notes_.push_back(fmt::format("{} x {}: memory of {} GB holds {} of {} layers: {}", count,
+                                   device.name(), device.memory_gb(),
+                                   most < 0 ? "none" : fmt::format("{}", most), depth,
+                                   out ? "left out" : fmt::format("tunes {}", most)));
+    }
+    if (!out) left += static_cast<size_t>(count);
+  }
+  if (left == 0 && problems.empty()) {
+    problems.add("federation.assignment.uniform.when_too_large", "",
+                 "leaves no client: no device's memory holds the training; take smaller batches, "
+                 "fewer tokens or other devices");
   }
 }
 
@@ -348,6 +385,7 @@ v1::Result Experiment::description() {
   result.set_scenario(s.name());
   result.set_scenario_digest(scenario_digest(s).hex());
   result.set_data_digest(data_digest(data_).hex());
+  if (world_.has_files) result.set_world_digest(world_.files.hex());
   if (!options_.timing_only) result.set_base_digest(base_source().name.hex());
   result.set_learned(!options_.timing_only);
   if (!options_.numerics.empty()) result.set_numerics(options_.numerics);
@@ -357,8 +395,12 @@ v1::Result Experiment::description() {
   const auto add_assumptions = [&](const v1::Device& device) {
     for (const std::string& text : device.assumptions()) result.add_assumptions(text);
   };
-  for (const v1::DeviceGroup& group : s.platform().devices()) add_assumptions(group.device());
+  for (const v1::DeviceGroup& group : s.platform().devices()) {
+    add_assumptions(group.device());
+    for (const std::string& text : group.network().assumptions()) result.add_assumptions(text);
+  }
   if (s.platform().has_server()) add_assumptions(s.platform().server().device());
+  for (const std::string& note : notes_) result.add_notes(note);
   for (const std::string& name : data_.train.classes) result.add_classes(name);
   for (size_t i = 0; i < clients_.size(); ++i) {
     v1::ClientSummary& client = *result.add_clients();
@@ -371,13 +413,20 @@ v1::Result Experiment::description() {
   return result;
 }
 
+// Of each device over the whole run, whether or not it took part.
+void Experiment::add_off_times(platform::Platform& world, double end_s, v1::Result& result) const {
+  if (world.is_always_reachable()) return;
+  for (v1::ClientSummary& client : *result.mutable_clients()) {
+    const double off_s = world.off_seconds(static_cast<size_t>(client.client()), 0, end_s);
+    if (off_s > 0) client.set_off_s(off_s);
+  }
+}
+
 v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
   const v1::Scenario& s = scenario();
   v1::Result result = description();
-  std::vector<cost::Machine> machines;
-  for (const federation::Client& client : clients_) machines.push_back(client.machine);
   kernel::Simulation simulation;
-  platform::Platform world(simulation, platform_spec(s.platform(), machines, server_.get()));
+  platform::Platform world(simulation, world_.platform);
   // After the platform, which refuses what it cannot build, and before anything that takes long.
   const std::unique_ptr<learning::Learner> learner = this->learner(observer.base);
   results::Recorder recorder(*learner, observer.round);
@@ -385,10 +434,11 @@ v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
   federation::Federation federation{
       .scenario = s,
       .clients = clients_,
-      .server = server_.get(),
+      .server = world_.server.get(),
       .answers = {.selection = federation::make_selection(
                       f.selection(), static_cast<int32_t>(clients_.size()), s.seed()),
-                  .assignment = federation::make_assignment(f.assignment(), architecture_.layers),
+                  .assignment = federation::make_assignment(f.assignment(), architecture_.layers,
+                                                            most_layers_),
                   .local = federation::make_local(f.local(), s.seed()),
                   .aggregation = federation::make_aggregation(f.aggregation())},
       .workload = *workload_,
@@ -405,6 +455,7 @@ v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
   simulation.run(job(), "the federation");
   federation.measure_last();
   recorder.add_to(result);
+  add_off_times(world, simulation.now_s(), result);
   result.set_stop_reason(federation.stop_reason);
   if (learner->has_numbers()) {
     result.set_adapter_digest(learner->content_digest(final_state).hex());

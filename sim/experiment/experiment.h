@@ -12,6 +12,7 @@
 #include "models/data/readers.h"
 #include "models/learning/base.h"
 #include "models/learning/graph_learner.h"
+#include "sim/experiment/world.h"
 #include "sim/federation/federation.h"
 #include "sim/results/result.pb.h"
 #include "sim/scenario/load.h"
@@ -51,6 +52,7 @@ class Experiment {
   const data::Partition& partition() const { return partition_; }
   const std::vector<federation::Client>& clients() const { return clients_; }
   const federation::Workload& workload() const { return *workload_; }
+  const platform::PlatformSpec& platform() const { return world_.platform; }
   const std::string& timed_name() const { return timed_name_; }
 
   // What became of the learner's jobs in run(); not part of the result.
@@ -71,7 +73,11 @@ class Experiment {
   void deal_rows(scenario::Problems& problems);
   void make_clients();
   void make_workload(scenario::Problems& problems);
-  void check_memory(scenario::Problems& problems) const;
+  void fit_memory(scenario::Problems& problems);
+  // Tuned layers that the machine's memory holds, up to the assignment's depth; -1: not even what
+  // is trained at least.
+  int64_t most_layers(const cost::Machine& on) const;
+  void add_off_times(platform::Platform& world, double end_s, v1::Result& result) const;
   void check_corpus(scenario::Problems& problems) const;
   bool has_responses() const;  // rows are answered in words, not classified
   std::filesystem::path data_path(const std::string& folder, const std::string& file,
@@ -95,7 +101,9 @@ class Experiment {
   std::string timed_name_;
   data::Partition partition_;
   std::vector<federation::Client> clients_;
-  std::unique_ptr<cost::Machine> server_;
+  World world_;
+  std::vector<int64_t> most_layers_;  // of each client; empty: all hold everything
+  std::vector<std::string> notes_;
   std::unique_ptr<federation::Workload> workload_;
   std::optional<BaseSource> base_;
   learning::JobCounts job_counts_;

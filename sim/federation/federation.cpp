@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 namespace fedclock::federation {
 
 bool is_due(int64_t round, int32_t every) { return every > 0 && round % every == 0; }
@@ -10,7 +13,15 @@ learning::Value Federation::initial_state() const {
   return learner.initial(answers.assignment->deepest(), scenario.seed());
 }
 
-bool Federation::begins_round(int64_t round) {
+std::vector<int32_t> Federation::participants() const {
+  std::vector<int32_t> taking_part;
+  for (int32_t client = 0; client < static_cast<int32_t>(clients.size()); ++client) {
+    if (answers.assignment->takes_part(client)) taking_part.push_back(client);
+  }
+  return taking_part;
+}
+
+bool Federation::is_over(int64_t round) {
   const v1::Stop& stop = scenario.stop();
   if (stop.has_rounds() && round > stop.rounds()) {
     stop_reason = fmt::format("{} rounds done", stop.rounds());
@@ -19,10 +30,56 @@ bool Federation::begins_round(int64_t round) {
   } else if (stop.has_accuracy() && recorder.measured_accuracy(round - 1) >= stop.accuracy()) {
     stop_reason = fmt::format("test accuracy {} reached", stop.accuracy());
   } else {
-    recorder.begin_round(round, simulation.now_s());
-    return true;
+    return false;
   }
-  return false;
+  return true;
+}
+
+void Federation::begin(int64_t round) {
+  recorder.begin_round(round, simulation.now_s());
+  platform.enter_round(round);
+}
+
+kernel::Task<bool> Federation::begins_round(int64_t round) {
+  if (is_over(round)) co_return false;
+  begin(round);
+  co_return true;
+}
+
+kernel::Task<bool> Federation::begins_round(int64_t round, const std::vector<int32_t>& participants,
+                                            int32_t least, std::vector<int32_t>& reachable) {
+  while (!is_over(round)) {
+    if (platform.is_always_reachable()) {
+      reachable = participants;
+      begin(round);
+      co_return true;
+    }
+    reachable.clear();
+    std::vector<double> back_s;  // of the others
+    for (const int32_t client : participants) {
+      const double date_s = platform.next_reachable_s(static_cast<size_t>(client));
+      if (date_s <= simulation.now_s()) {
+        reachable.push_back(client);
+      } else {
+        back_s.push_back(date_s);
+      }
+    }
+    const auto missing = static_cast<int64_t>(least) - static_cast<int64_t>(reachable.size());
+    if (missing <= 0) {
+      begin(round);
+      co_return true;
+    }
+    // The earliest date at which enough of them can be there.
+    const auto next = back_s.begin() + std::min<int64_t>(missing, back_s.size()) - 1;
+    if (back_s.empty()) break;
+    std::nth_element(back_s.begin(), next, back_s.end());
+    if (static_cast<size_t>(missing) > back_s.size() || std::isinf(*next)) break;
+    co_await simulation.sleep_until(*next);
+  }
+  if (stop_reason.empty()) {
+    stop_reason = fmt::format("never again are {} clients reachable", least);
+  }
+  co_return false;
 }
 
 void Federation::end_round(int64_t round, const learning::Value& global) {
@@ -32,10 +89,24 @@ void Federation::end_round(int64_t round, const learning::Value& global) {
 void Federation::end_round_of_many(int64_t round, const std::vector<learning::Value>& states) {
   if (round == 0) recorder.begin_round(0, simulation.now_s());
   recorder.round(round).end_s = simulation.now_s();
+  settle_clients(recorder.round(round));
   last_states = states;
   if (!learner.has_numbers()) return;
   if (round == 0 || is_due(round, scenario.evaluation().every_rounds())) measure(round);
   if (is_due(round, scenario.evaluation().clients_every_rounds())) measure_clients(round);
+}
+
+// What is known of a client's part only when the round ends: how long its device was off in it, and
+// what it drew while it was on and did nothing.
+void Federation::settle_clients(results::RoundRecord& record) {
+  for (results::ClientRecord& client : record.clients) {
+    const auto device = static_cast<size_t>(client.client);
+    client.off_s = platform.off_seconds(device, record.start_s, record.end_s);
+    if (!platform.counts_energy()) continue;
+    const double busy_s = client.download.seconds + client.train.seconds + client.upload.seconds;
+    const double idle_s = record.end_s - record.start_s - client.off_s - busy_s;
+    client.idle_joules = platform.idle_w(device) * std::max(0.0, idle_s);
+  }
 }
 
 void Federation::measure(int64_t round) {

@@ -20,6 +20,7 @@
 #include "sim/federation/selection/selection.h"
 #include "sim/federation/workload.h"
 #include "sim/kernel/simulation.h"
+#include "sim/kernel/task.h"
 #include "sim/platform/platform.h"
 #include "sim/results/recorder.h"
 #include "sim/scenario/scenario.pb.h"
@@ -28,8 +29,9 @@ namespace fedclock::federation {
 
 // A device with its rows. Clients are numbered from 0 in the platform's order.
 struct Client {
-  std::string device;               // name of the profile
-  cost::Machine machine;            // in its power mode
+  std::string device;  // name of the profile
+  // In each of the power modes that it runs in; one where they do not change.
+  std::shared_ptr<const std::vector<cost::Machine>> machines;
   learning::Rows train_rows;        // numbers of rows in the training set
   learning::Rows test_rows;         // its own, held out; may be empty
   std::vector<int32_t> class_rows;  // training rows of each class; may be empty
@@ -57,8 +59,14 @@ struct Federation {
   // The adapter that everyone starts from.
   learning::Value initial_state() const;
 
-  // Whether another round begins: records the reason when none does.
-  bool begins_round(int64_t round);
+  // The clients that have a part: all but those that the assignment leaves out.
+  std::vector<int32_t> participants() const;
+  // Waits until a round can begin, with so many of these clients reachable, and begins it; they are
+  // told by `reachable`. False, with the reason recorded, when none does any more.
+  kernel::Task<bool> begins_round(int64_t round, const std::vector<int32_t>& participants,
+                                  int32_t least, std::vector<int32_t>& reachable);
+  // The same for rounds that need no client.
+  kernel::Task<bool> begins_round(int64_t round);
 
   // Records the end of a round and measures the global state where the scenario says so.
   void end_round(int64_t round, const learning::Value& global);
@@ -71,6 +79,9 @@ struct Federation {
   std::vector<learning::Value> last_states;  // one, or one of each client
 
  private:
+  bool is_over(int64_t round);
+  void begin(int64_t round);
+  void settle_clients(results::RoundRecord& record);
   void measure(int64_t round);
   void measure_clients(int64_t round);
 };

@@ -105,6 +105,20 @@ class Repeated final : public Presence {
   bool on_inside_;
 };
 
+class OnUntil final : public Presence {
+ public:
+  OnUntil(double date_s, std::shared_ptr<Presence> then)
+      : date_s_(date_s), then_(std::move(then)) {}
+
+  State at(double date_s) override {
+    return date_s < date_s_ ? State{true, date_s_} : state_at(then_.get(), date_s);
+  }
+
+ private:
+  double date_s_;
+  std::shared_ptr<Presence> then_;
+};
+
 class Churn final : public Presence {
  public:
   Churn(double mean_on_s, double mean_off_s, uint64_t seed, uint64_t device)
@@ -163,6 +177,10 @@ std::shared_ptr<Presence> on_during(Intervals intervals, double period_s, double
 
 std::shared_ptr<Presence> off_during(Intervals intervals, double period_s, double offset_s) {
   return std::make_shared<Repeated>(std::move(intervals), period_s, offset_s, false);
+}
+
+std::shared_ptr<Presence> on_until(double date_s, std::shared_ptr<Presence> then) {
+  return std::make_shared<OnUntil>(date_s, std::move(then));
 }
 
 std::shared_ptr<Presence> churn(double mean_on_s, double mean_off_s, uint64_t seed,

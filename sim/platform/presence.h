@@ -34,6 +34,9 @@ std::shared_ptr<Presence> on_during(std::shared_ptr<const std::vector<Interval>>
 std::shared_ptr<Presence> off_during(std::shared_ptr<const std::vector<Interval>> intervals,
                                      double period_s, double offset_s);
 
+// On until the date, then as the other says.
+std::shared_ptr<Presence> on_until(double date_s, std::shared_ptr<Presence> then);
+
 // Random churn: times on and off are exponential with these means, independent of each other. At
 // the start it is on with probability mean_on / (mean_on + mean_off).
 std::shared_ptr<Presence> churn(double mean_on_s, double mean_off_s, uint64_t seed,

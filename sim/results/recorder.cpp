@@ -1,5 +1,6 @@
 #include "sim/results/recorder.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "models/common/error.h"
@@ -32,6 +33,38 @@ ClientRecord& Recorder::add_client(int64_t round, int32_t client) {
   return added;
 }
 
+namespace {
+
+// What a client's part in a round took. Fields that say nothing are left out.
+void set_costs(const ClientRecord& from, double round_start_s, double round_end_s,
+               v1::ClientRound& to) {
+  to.set_client(from.client);
+  to.set_depth(static_cast<int32_t>(from.depth));
+  to.set_download_s(from.download.seconds);
+  to.set_train_s(from.train.seconds);
+  to.set_upload_s(from.upload.seconds);
+  const double busy_s = from.download.seconds + from.train.seconds + from.upload.seconds;
+  // The rest of the round; a rounding error is no wait.
+  to.set_wait_s(from.off_s == 0 && from.start_s == round_start_s && from.lost_s == 0
+                    ? round_end_s - from.end_s
+                    : std::max(0.0, round_end_s - round_start_s - busy_s - from.off_s));
+  to.set_bytes_up(from.upload.bytes);
+  to.set_bytes_down(from.download.bytes);
+  to.set_end_s(from.end_s);
+  if (from.off_s > 0) to.set_off_s(from.off_s);
+  if (from.lost_s > 0) to.set_lost_s(from.lost_s);
+  if (from.lost_bytes_up > 0) to.set_lost_bytes_up(from.lost_bytes_up);
+  if (from.lost_bytes_down > 0) to.set_lost_bytes_down(from.lost_bytes_down);
+  if (from.dropped) to.set_dropped(true);
+  if (from.download.joules + from.train.joules + from.upload.joules + from.idle_joules <= 0) return;
+  to.set_download_j(from.download.joules);
+  to.set_train_j(from.train.joules);
+  to.set_upload_j(from.upload.joules);
+  to.set_wait_j(from.idle_joules);
+}
+
+}  // namespace
+
 v1::Round Recorder::resolved(const RoundRecord& record) {
   v1::Round round;
   round.set_round(static_cast<int32_t>(record.round));
@@ -43,16 +76,9 @@ v1::Round Recorder::resolved(const RoundRecord& record) {
   double loss_sum = 0, row_sum = 0;
   for (const ClientRecord& from : record.clients) {
     v1::ClientRound& to = *round.add_clients();
-    to.set_client(from.client);
-    to.set_depth(static_cast<int32_t>(from.depth));
-    to.set_download_s(from.download_s);
-    to.set_train_s(from.train_s);
-    to.set_upload_s(from.upload_s);
-    to.set_wait_s(record.end_s - from.end_s);
-    to.set_bytes_up(from.bytes_up);
-    to.set_bytes_down(from.bytes_down);
-    up += from.bytes_up;
-    down += from.bytes_down;
+    set_costs(from, record.start_s, record.end_s, to);
+    up += to.bytes_up();
+    down += to.bytes_down();
     if (!from.update) continue;
     to.set_train_loss(learner_.training_loss(from.update));
     loss_sum += to.train_loss() * static_cast<double>(from.rows);
@@ -127,6 +153,16 @@ double Recorder::measured_accuracy(int64_t last_round) {
 
 void Recorder::add_to(v1::Result& result) {
   for (int64_t round = 0; round <= last_round(); ++round) *result.add_rounds() = resolve(round);
+  v1::Events& events = *result.mutable_events();
+  for (const Event& event : events_) {
+    events.add_phase(event.phase);
+    events.add_client(event.client);
+    events.add_round(static_cast<int32_t>(event.round));
+    events.add_start_s(event.start_s);
+    events.add_end_s(event.end_s);
+    events.add_bytes(event.bytes);
+    events.add_end(event.end);
+  }
 }
 
 }  // namespace fedclock::results

@@ -15,13 +15,26 @@
 
 namespace fedclock::results {
 
+// What was spent on something, in seconds of devices, bytes and joules.
+struct Spent {
+  double seconds = 0;
+  int64_t bytes = 0;
+  double joules = 0;
+};
+
 struct ClientRecord {
   int32_t client = 0;
   int64_t depth = 0;
-  int64_t rows = 0;  // training rows
-  double download_s = 0, train_s = 0, upload_s = 0;
-  double end_s = 0;  // date at which its part was done
-  int64_t bytes_up = 0, bytes_down = 0;
+  int64_t rows = 0;    // training rows
+  double start_s = 0;  // date at which its part began
+  double end_s = 0;    // date at which it was done, or given up
+  Spent download, train, upload;
+  // What of these was for nothing: what broke off, and of a dropped client everything.
+  double lost_s = 0;
+  int64_t lost_bytes_up = 0, lost_bytes_down = 0;
+  bool dropped = false;    // nothing of its part was merged
+  double off_s = 0;        // of the round, that its device was off
+  double idle_joules = 0;  // of the round, while it was on and did nothing
   learning::Value update;  // its numbers; empty where it did not train
 };
 
@@ -34,6 +47,16 @@ struct RoundRecord {
   std::vector<learning::Value> client_evaluations;  // of each client, on its own test rows
   std::vector<int32_t> evaluated_clients;           // whose those are
   learning::Value central_update;                   // of centralised training
+};
+
+// One phase, or one attempt at it.
+struct Event {
+  v1::Event::Phase phase = v1::Event::DOWNLOAD;
+  int32_t client = -1;  // -1: the server
+  int64_t round = 0;
+  double start_s = 0, end_s = 0;
+  int64_t bytes = 0;  // that travelled
+  v1::Event::End end = v1::Event::DONE;
 };
 
 class Recorder {
@@ -50,6 +73,8 @@ class Recorder {
   // A record for a client that takes part in the round, once for each; the reference stays valid
   // until the round is resolved.
   ClientRecord& add_client(int64_t round, int32_t client);
+  // Phases in the order in which they end.
+  void add_event(const Event& event) { events_.push_back(event); }
   int64_t last_round() const { return static_cast<int64_t>(rounds_.size()) - 1; }
 
   // Waits for the numbers of all rounds up to this one and tells the observer.
@@ -57,7 +82,7 @@ class Recorder {
   // Accuracy of the last round, which may not be resolved yet, and those before it are by then;
   // NaN where it was not measured. Waits.
   double measured_accuracy(int64_t last_round);
-  // All rounds, resolved.
+  // All rounds, resolved, and the events.
   void add_to(v1::Result& result);
 
  private:
@@ -69,6 +94,7 @@ class Recorder {
   Observer observer_;
   std::deque<RoundRecord> rounds_;  // by round number, from 0
   std::deque<v1::Round> resolved_;  // the first of them
+  std::vector<Event> events_;
 };
 
 }  // namespace fedclock::results

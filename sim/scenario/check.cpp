@@ -114,6 +114,25 @@ std::string unit_hint(double value, double factor, double low, double high, std:
                      right);
 }
 
+std::string slip_hint(double value, double low, double high, const std::vector<Slip>& slips,
+                      std::string_view right) {
+  for (const Slip& slip : slips) {
+    std::string hint = unit_hint(value, slip.factor, low, high, slip.unit, right);
+    if (!hint.empty()) return hint;
+  }
+  return {};
+}
+
+void check_rate(const Fields& fields, std::string_view name, std::string_view why) {
+  // Plausible bandwidths. A value outside is a slip of units more often than a link.
+  constexpr double kSlowest_mbit_s = 0.001, kFastest_mbit_s = 1e7;
+  const double value = fields.number(name);
+  std::string hint = slip_hint(value, kSlowest_mbit_s, kFastest_mbit_s,
+                               {{1e6, "bit/s"}, {1e3, "kbit/s"}}, "Mbit/s");
+  if (value <= 0) hint = fmt::format("; {}", why);
+  fields.within(name, kSlowest_mbit_s, kFastest_mbit_s, hint);
+}
+
 int64_t client_count(const v1::Scenario& scenario) {
   int64_t clients = 0;
   for (const v1::DeviceGroup& group : scenario.platform().devices()) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sim/scenario/location.h"
 #include "sim/scenario/scenario.pb.h"
@@ -54,6 +55,20 @@ class Fields {
 std::string unit_hint(double value, double factor, double low, double high, std::string_view wrong,
                       std::string_view right);
 
+// The same for the first unit, of several, in which the value would be plausible.
+struct Slip {
+  double factor;
+  std::string_view unit;
+};
+std::string slip_hint(double value, double low, double high, const std::vector<Slip>& slips,
+                      std::string_view right);
+
+// A bandwidth in Mbit/s. `why` says what is wrong with none.
+void check_rate(const Fields& fields, std::string_view name, std::string_view why);
+
+// Places of the power modes that the group's devices run in, in the device's list.
+std::vector<int> modes_used(const v1::DeviceGroup& group);
+
 // Numbers of clients: devices over all groups.
 int64_t client_count(const v1::Scenario& scenario);
 // Layers of the learning model, where the scenario itself says them.
@@ -68,6 +83,10 @@ void check_task(const v1::Scenario& scenario, Problems& problems);
 void check_model(const v1::Scenario& scenario, Problems& problems);
 void check_federation(const v1::Scenario& scenario, Problems& problems);
 void check_platform(const v1::Scenario& scenario, Problems& problems);
+// The parts of check_platform() that are about the world around the devices.
+void check_world_of_group(const v1::Scenario& scenario, const v1::DeviceGroup& values,
+                          const Fields& group);
+void check_world(const v1::Scenario& scenario, const Fields& platform);
 void check_timing(const v1::Scenario& scenario, Problems& problems);
 void check_ends(const v1::Scenario& scenario, Problems& problems);  // evaluation and stop
 

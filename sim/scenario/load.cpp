@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sim/scenario/bind.h"
+#include "sim/scenario/fleet.h"
 #include "sim/scenario/methods.h"
 #include "sim/scenario/overrides.h"
 #include "sim/scenario/profiles.h"
@@ -77,21 +78,45 @@ void make_absolute(std::string& folder, const std::string& path, const Loaded& l
 }
 
 void make_folders_absolute(Loaded& loaded) {
-  v1::Scenario& scenario = loaded.scenario;
-  if (scenario.model().has_folder()) {
-    make_absolute(*scenario.mutable_model()->mutable_folder(), "model.folder", loaded);
-  }
-  if (scenario.task().files().has_folder()) {
-    make_absolute(*scenario.mutable_task()->mutable_files()->mutable_folder(), "task.files.folder",
-                  loaded);
-  }
-  if (scenario.model().pretrain().files().has_folder()) {
-    v1::FileCorpus& corpus = *scenario.mutable_model()->mutable_pretrain()->mutable_files();
-    make_absolute(*corpus.mutable_folder(), "model.pretrain.files.folder", loaded);
+  for_each_folder(loaded.scenario, [&loaded](std::string& folder, const std::string& path) {
+    make_absolute(folder, path, loaded);
+  });
+}
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+bool is_folder(const FieldDescriptor& field) {
+  return field.cpp_type() == FieldDescriptor::CPPTYPE_STRING && !field.is_repeated() &&
+         (field.name() == "folder" || field.full_name() == "fedclock.v1.SimGridPlatform.file");
+}
+
+void visit_folders(Message& message, const std::string& path, const FolderVisitor& visit) {
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    const std::string name = join_path(path, field->name());
+    if (is_folder(*field)) {
+      std::string folder = reflection.GetString(message, field);
+      visit(folder, name);
+      reflection.SetString(&message, field, folder);
+    } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && field->is_repeated()) {
+      for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+        visit_folders(*reflection.MutableRepeatedMessage(&message, field, i), item_path(name, i),
+                      visit);
+      }
+    } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      visit_folders(*reflection.MutableMessage(&message, field), name, visit);
+    }
   }
 }
 
 }  // namespace
+
+void for_each_folder(v1::Scenario& scenario, const FolderVisitor& visit) {
+  visit_folders(scenario, "", visit);
+}
 
 Loaded load_scenario(const fs::path& path, const LoadOptions& options, Problems& problems) {
   Loaded loaded;
@@ -113,6 +138,9 @@ Loaded load_scenario(const fs::path& path, const LoadOptions& options, Problems&
   make_folders_absolute(loaded);
   if (!loaded.scenario.has_name()) loaded.scenario.set_name(path.stem().string());
   problems.use(loaded.locations);
+  if (loaded.scenario.has_platform()) {
+    deal_devices(*loaded.scenario.mutable_platform(), problems);
+  }
   return loaded;
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,8 @@ struct LoadOptions {
   std::filesystem::path library;
 };
 
-// A scenario that stands on its own: `extends` is merged in, device profiles are written out,
-// folders are absolute, the name is set. Loading its text again gives the same scenario.
+// A scenario that stands on its own: `extends` is merged in, profiles are written out, weights are
+// counts, folders are absolute, the name is set. Loading its text again gives the same scenario.
 struct Loaded {
   v1::Scenario scenario;
   Locations locations;
@@ -47,6 +48,11 @@ Loaded load_scenario(const std::filesystem::path& path, const LoadOptions& optio
 // Reads a scenario, expands its method into the five answers and validates it, with the problems
 // of all three in one InputError.
 Loaded load_and_validate(const std::filesystem::path& path, const LoadOptions& options = {});
+
+// Calls visit(value, path) for each field that says where something lies on this disk, and keeps
+// what it makes of the value. Results must not depend on these.
+using FolderVisitor = std::function<void(std::string& value, const std::string& path)>;
+void for_each_folder(v1::Scenario& scenario, const FolderVisitor& visit);
 
 // A scenario, or a part of one, in text format, one field a line.
 std::string to_text(const google::protobuf::Message& message);

@@ -47,7 +47,8 @@ class Resolver {
     const std::string device_path = join_path(path, "device");
     v1::Device device;
     Locations lower;
-    if (!read(holder.profile(), join_path(path, "profile"), device_path, device, lower)) {
+    if (!read("devices", holder.profile(), join_path(path, "profile"), device_path, device,
+              lower)) {
       problems_.excuse(device_path);
       return;
     }
@@ -58,20 +59,48 @@ class Resolver {
     locations_.erase_under(join_path(path, "profile"));
   }
 
+  void resolve(v1::AccessLink& link, const std::string& path) {
+    if (!link.has_profile()) return;
+    v1::AccessLink base;
+    Locations lower;
+    const std::string profile_path = join_path(path, "profile");
+    if (!read("networks", link.profile(), profile_path, path, base, lower)) {
+      link.clear_profile();
+      problems_.excuse(path);
+      return;
+    }
+    if (base.has_profile()) {
+      problems_.add_at(lower.find(profile_path), profile_path, in_quotes(base.profile()),
+                       "stands in a profile itself; write its fields out there");
+    }
+    link.clear_profile();
+    // Another kind of bandwidth replaces the profile's.
+    if (link.has_drawn() || link.has_trace()) {
+      base.clear_up_mbit_s();
+      base.clear_down_mbit_s();
+    }
+    if (link.has_trace() || link.has_up_mbit_s() || link.has_down_mbit_s()) base.clear_drawn();
+    if (link.has_drawn() || link.has_up_mbit_s() || link.has_down_mbit_s()) base.clear_trace();
+    merge_over(link, base);
+    link = base;
+    locations_.erase_under(profile_path);
+    locations_.add_below(path, lower);
+  }
+
  private:
-  bool read(const std::string& profile, const std::string& path, const std::string& device_path,
-            v1::Device& device, Locations& lower) {
-    const std::string file = find(profile, path);
+  bool read(const char* kind, const std::string& profile, const std::string& path,
+            const std::string& into, google::protobuf::Message& message, Locations& lower) {
+    const std::string file = find(kind, profile, path);
     if (file.empty()) return false;
     const auto read = read_scenario_file(file, locations_.find(path), path, problems_);
     if (!read) return false;
-    lower.set(device_path, {file, 0, 0});
-    Binder(read->source, lower, problems_).merge(read->root, device_path, device);
+    lower.set(into, {file, 0, 0});
+    Binder(read->source, lower, problems_).merge(read->root, into, message);
     return true;
   }
 
   // The profile's file; empty, with a problem, where there is none.
-  std::string find(const std::string& profile, const std::string& path) {
+  std::string find(const char* kind, const std::string& profile, const std::string& path) {
     const fs::path folder = folder_of(path, locations_, scenario_folder_);
     if (profile.ends_with(".textproto")) {
       const fs::path file = (folder / profile).lexically_normal();
@@ -86,18 +115,19 @@ class Resolver {
     if (!library_.empty()) searched.push_back(library_);
     std::set<std::string> known;
     for (const fs::path& parent : searched) {
-      const fs::path devices = (parent / "devices").lexically_normal();
+      const fs::path profiles = (parent / kind).lexically_normal();
       std::error_code ignored;
-      const fs::path file = devices / (profile + ".textproto");
+      const fs::path file = profiles / (profile + ".textproto");
       if (!profile.empty() && fs::is_regular_file(file, ignored)) return file.string();
-      for (const fs::directory_entry& entry : fs::directory_iterator(devices, ignored)) {
+      for (const fs::directory_entry& entry : fs::directory_iterator(profiles, ignored)) {
         if (entry.path().extension() == ".textproto") known.insert(entry.path().stem().string());
       }
     }
-    problems_.add_at(locations_.find(path), path, in_quotes(profile),
-                     fmt::format("there is no devices/{}.textproto here, in a folder above or in "
-                                 "the library of devices; {}",
-                                 profile, suggest_name(profile, {known.begin(), known.end()})));
+    problems_.add_at(
+        locations_.find(path), path, in_quotes(profile),
+        fmt::format("there is no {}/{}.textproto here, in a folder above or in "
+                    "the library of {}; {}",
+                    kind, profile, kind, suggest_name(profile, {known.begin(), known.end()})));
     return {};
   }
 
@@ -131,7 +161,10 @@ void resolve_profiles(const fs::path& scenario_folder, const fs::path& library,
   Resolver resolver(scenario_folder, library, locations, problems);
   v1::Platform& platform = *scenario.mutable_platform();
   for (int i = 0; i < platform.devices_size(); ++i) {
-    resolver.resolve(*platform.mutable_devices(i), item_path("platform.devices", i));
+    const std::string path = item_path("platform.devices", i);
+    v1::DeviceGroup& group = *platform.mutable_devices(i);
+    resolver.resolve(group, path);
+    if (group.has_network()) resolver.resolve(*group.mutable_network(), join_path(path, "network"));
   }
   if (platform.has_server()) resolver.resolve(*platform.mutable_server(), "platform.server");
 }

@@ -67,6 +67,12 @@ void check_federation(const v1::Scenario& scenario, Problems& problems) {
     check_rank(scenario, uniform);
   }
   check_local(scenario.federation().local(), federation.child("local"));
+  if (scenario.federation().schedule().has_synchronous() && client_count(scenario) > 0) {
+    federation.child("schedule")
+        .child("synchronous")
+        .within("min_reachable", 1, static_cast<double>(client_count(scenario)),
+                fmt::format("the platform has {} devices", client_count(scenario)));
+  }
 }
 
 void check_ends(const v1::Scenario& scenario, Problems& problems) {

@@ -14,46 +14,10 @@ namespace fedclock::scenario {
 namespace {
 
 // Plausible ranges. A value outside is a slip of units more often than a machine.
-constexpr double kSlowest_mbit_s = 0.001, kFastest_mbit_s = 1e7;
 constexpr double kLeastMemory_gb = 0.001, kMostMemory_gb = 4096;
 constexpr double kSlowestMemory_gb_s = 0.01, kFastestMemory_gb_s = 100000;
 constexpr double kSlowestPeak_tflops = 1e-5, kFastestFp32_tflops = 1000;
 constexpr double kFastestFp16_tflops = 20000;
-
-// The first unit, of several, in which the value would be plausible.
-struct Slip {
-  double factor;
-  std::string_view unit;
-};
-std::string slip_hint(double value, double low, double high, const std::vector<Slip>& slips,
-                      std::string_view right) {
-  for (const Slip& slip : slips) {
-    std::string hint = unit_hint(value, slip.factor, low, high, slip.unit, right);
-    if (!hint.empty()) return hint;
-  }
-  return {};
-}
-
-void check_rate(const Fields& fields, std::string_view name, std::string_view why) {
-  const double value = fields.number(name);
-  std::string hint = slip_hint(value, kSlowest_mbit_s, kFastest_mbit_s,
-                               {{1e6, "bit/s"}, {1e3, "kbit/s"}}, "Mbit/s");
-  if (value <= 0) hint = fmt::format("; {}", why);
-  fields.within(name, kSlowest_mbit_s, kFastest_mbit_s, hint);
-}
-
-void check_link(const Fields& group) {
-  if (!group.require("network", "write network { up_mbit_s: 20 down_mbit_s: 50 latency_s: 0.01 }"))
-    return;
-  const Fields link = group.child("network");
-  for (const char* name : {"up_mbit_s", "down_mbit_s"}) {
-    if (!link.require(name, "write the bandwidth in Mbit/s (10^6 bit/s)")) continue;
-    check_rate(link, name, "over a link without bandwidth nothing ever arrives");
-  }
-  if (!link.require("latency_s", "write the one-way latency in seconds, 0 for none")) return;
-  link.within("latency_s", 0, 10,
-              slip_hint(link.number("latency_s"), 0, 10, {{1e3, "ms"}, {1e6, "us"}}, "s"));
-}
 
 void check_modes(const v1::Device& machine, const Fields& device) {
   if (!device.require("modes", "write at least one power mode with its fp32_tflops")) return;
@@ -112,20 +76,13 @@ void check_device(const v1::Device& machine, const Fields& device) {
   device.within("memory_overhead_gb", 0, kMostMemory_gb);
 }
 
-// Index of the mode that the group runs in; -1 where the device has no such mode.
-int mode_of(const v1::DeviceGroup& group) {
-  for (int i = 0; i < group.device().modes_size(); ++i) {
-    if (!group.has_mode() || group.device().modes(i).name() == group.mode()) return i;
-  }
-  return -1;
-}
-
-void check_group(const v1::DeviceGroup& values, const Fields& group) {
+void check_group(const v1::Scenario& scenario, const v1::DeviceGroup& values, const Fields& group) {
   group.within("count", 1, 1e8, "leave the whole group out where there is no such device");
-  check_link(group);
+  check_world_of_group(scenario, values, group);
   if (!group.require("device", "name a `profile`, or write the `device` out")) return;
   check_device(values.device(), group.child("device"));
-  if (values.has_mode() && values.device().modes_size() > 0 && mode_of(values) < 0) {
+  if (values.has_mode() && !values.has_mode_change() && values.device().modes_size() > 0 &&
+      modes_used(values).empty()) {
     std::vector<std::string> names;
     for (const v1::PowerMode& mode : values.device().modes()) names.push_back(mode.name());
     group.problem("mode", "is no power mode of this device; " + suggest_name(values.mode(), names));
@@ -155,7 +112,6 @@ void check_server(const v1::Scenario& scenario, const Fields& platform) {
 void check_precision(const v1::Scenario& scenario, Problems& problems) {
   if (scenario.timing().precision() != v1::FP16) return;
   const auto check = [&](const v1::Device& device, int mode, const std::string& path) {
-    if (mode < 0) return;
     Fields(device.modes(mode), item_path(path + ".modes", mode), problems)
         .require("fp16_tflops",
                  fmt::format("timing.precision is FP16, and mode \"{}\" is used: write its peak "
@@ -164,10 +120,12 @@ void check_precision(const v1::Scenario& scenario, Problems& problems) {
   };
   const v1::Platform& platform = scenario.platform();
   const v1::Device& server = platform.server().device();
-  check(server, server.modes_size() > 0 ? 0 : -1, "platform.server.device");
+  if (server.modes_size() > 0) check(server, 0, "platform.server.device");
   for (int i = 0; i < platform.devices_size(); ++i) {
     const v1::DeviceGroup& group = platform.devices(i);
-    check(group.device(), mode_of(group), item_path("platform.devices", i) + ".device");
+    for (const int mode : modes_used(group)) {
+      check(group.device(), mode, item_path("platform.devices", i) + ".device");
+    }
   }
 }
 
@@ -179,8 +137,9 @@ void check_platform(const v1::Scenario& scenario, Problems& problems) {
   const Fields platform = all.child("platform");
   platform.require("devices", "write at least one group of devices");
   for (int i = 0; i < scenario.platform().devices_size(); ++i) {
-    check_group(scenario.platform().devices(i), platform.item("devices", i));
+    check_group(scenario, scenario.platform().devices(i), platform.item("devices", i));
   }
+  check_world(scenario, platform);
   check_server(scenario, platform);
   check_precision(scenario, problems);
 }

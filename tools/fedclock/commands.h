@@ -37,6 +37,7 @@ void add_run(CLI::App& program, char** argv);
 void add_validate(CLI::App& program);
 void add_calibrate(CLI::App& program, char** argv);
 void add_cost(CLI::App& program);
+void add_import_fedscale(CLI::App& program);
 void add_compare(CLI::App& program);
 void add_store(CLI::App& program);
 void add_sweep(CLI::App& program);

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "sim/experiment/convert.h"
 #include "sim/federation/selection/selection.h"
+#include "sim/scenario/check.h"
 #include "tools/fedclock/commands.h"
 
 namespace fedclock::tools {
@@ -14,11 +17,39 @@ namespace fedclock::tools {
 namespace {
 
 constexpr double kMega = 1e6, kGiga = 1e9;
+constexpr double kFastest = std::numeric_limits<double>::infinity();
 
-// Devices of one group, all alike but for their rows.
+// Bandwidths (byte/s) and latency between a device and the server, at the start of the run, for one
+// transfer alone. All 0 where a SimGrid platform file knows them.
+struct Way {
+  double up_bytes_s = 0, down_bytes_s = 0, latency_s = 0;
+};
+
+Way way_of(const platform::PlatformSpec& platform, size_t client) {
+  if (platform.file) return {};
+  const platform::DeviceSpec& device = platform.devices[client];
+  Way way{device.up_bytes_s, device.down_bytes_s, device.latency_s};
+  if (device.bandwidth) {
+    const platform::Rates rates = device.bandwidth->at(0);
+    way = {rates.up_bytes_s, rates.down_bytes_s, device.latency_s};
+  }
+  if (device.gateway) {
+    const platform::GatewaySpec& gateway = platform.gateways[*device.gateway];
+    if (gateway.wifi) way.up_bytes_s = way.down_bytes_s = device.wifi_bytes_s;
+    way.up_bytes_s = std::min(way.up_bytes_s, gateway.up_bytes_s);
+    way.down_bytes_s = std::min(way.down_bytes_s, gateway.down_bytes_s);
+    way.latency_s += gateway.latency_s;
+  }
+  way.up_bytes_s = std::min(way.up_bytes_s, platform.server.ingress_bytes_s.value_or(kFastest));
+  way.down_bytes_s = std::min(way.down_bytes_s, platform.server.egress_bytes_s.value_or(kFastest));
+  return way;
+}
+
+// Devices of one group, all alike but for their rows; of what is drawn for each, the first one's.
 struct Group {
   v1::DeviceGroup from;
   cost::Machine machine;
+  Way way;
   std::vector<int64_t> rows;  // of each device
   double steps = 0;           // of a round, mean over the devices
 };
@@ -45,8 +76,11 @@ std::vector<Group> groups(const experiment::Experiment& experiment) {
   }
   size_t client = 0;
   for (const v1::DeviceGroup& from : s.platform().devices()) {
-    Group group{
-        from, experiment::machine(from.device(), from.mode(), s.timing().precision()), {}, 0};
+    Group group{from,
+                experiment.clients()[client].machines->front(),
+                way_of(experiment.platform(), client),
+                {},
+                0};
     for (int i = 0; i < from.count(); ++i, ++client) {
       group.rows.push_back(static_cast<int64_t>(experiment.clients()[client].train_rows->size()));
       group.steps += steps_of_round(experiment, group.rows.back());
@@ -57,12 +91,8 @@ std::vector<Group> groups(const experiment::Experiment& experiment) {
   return all;
 }
 
-// Of one transfer alone on the device's link and the server's, which may be the narrower one
-// (sim/kernel/simulation.h has the models).
-double transfer_s(v1::NetworkModel model, int64_t bytes, double device_mbit_s, double server_mbit_s,
-                  double latency_s) {
-  const double mbit_s = server_mbit_s > 0 ? std::min(device_mbit_s, server_mbit_s) : device_mbit_s;
-  double bytes_s = mbit_s * kMega / 8;
+// Of one transfer alone (sim/kernel/simulation.h has the models).
+double transfer_s(v1::NetworkModel model, int64_t bytes, double bytes_s, double latency_s) {
   if (model != v1::TCP) return latency_s + static_cast<double>(bytes) / bytes_s;
   if (latency_s > 0) bytes_s = std::min(bytes_s, 4'194'304 / (2 * latency_s));
   return 13.01 * latency_s + static_cast<double>(bytes) / (0.97 * bytes_s);
@@ -84,13 +114,11 @@ double round_s(const experiment::Experiment& experiment, const Group& group, int
   seconds /= federation::effective_flops(group.machine) * static_cast<double>(group.rows.size());
   if (!sends(s.federation().schedule())) return seconds;
   const federation::Transfer transfer = experiment.workload().transfer({depth});
-  const v1::AccessLink& link = group.from.network();
-  const v1::Server& server = s.platform().server();
   const v1::NetworkModel model = s.platform().network_model();
-  seconds += transfer_s(model, transfer.download_bytes, link.down_mbit_s(), server.egress_mbit_s(),
-                        link.latency_s());
-  return seconds + transfer_s(model, transfer.upload_bytes, link.up_mbit_s(),
-                              server.ingress_mbit_s(), link.latency_s());
+  const Way& way = group.way;
+  if (way.up_bytes_s == 0) return seconds;  // the transfers are a platform file's to say
+  seconds += transfer_s(model, transfer.download_bytes, way.down_bytes_s, way.latency_s);
+  return seconds + transfer_s(model, transfer.upload_bytes, way.up_bytes_s, way.latency_s);
 }
 
 // A line for each depth, also those that the scenario does not use.
@@ -98,12 +126,11 @@ void print_group(const experiment::Experiment& experiment, const Group& group, s
   const federation::Workload& workload = experiment.workload();
   const federation::WorkloadSpec& spec = workload.spec();
   const v1::DeviceGroup& from = group.from;
-  const std::string mode = from.mode().empty() ? from.device().modes(0).name() : from.mode();
+  const std::string mode = from.device().modes(scenario::modes_used(from).front()).name();
   const bool sent = sends(experiment.scenario().federation().schedule());
   // Without a head there is nothing to train at depth 0.
   for (int64_t depth = spec.head_outputs > 0 ? 0 : 1; depth <= spec.learning_layers; ++depth) {
-    const double memory_bytes =
-        cost::taken_bytes(group.machine, workload.memory({depth}).total());
+    const double memory_bytes = cost::taken_bytes(group.machine, workload.memory({depth}).total());
     const federation::Transfer transfer =
         sent ? workload.transfer({depth}) : federation::Transfer{};
     fmt::print(
@@ -125,8 +152,11 @@ void print_server(const experiment::Experiment& experiment) {
   const cost::Machine server =
       experiment::machine(s.platform().server().device(), "", s.timing().precision());
   const auto clients = static_cast<int32_t>(experiment.clients().size());
-  const size_t chosen =
-      federation::make_selection(s.federation().selection(), clients, s.seed())->choose(1).size();
+  std::vector<int32_t> everyone(static_cast<size_t>(clients));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  const size_t chosen = federation::make_selection(s.federation().selection(), clients, s.seed())
+                            ->choose(1, everyone)
+                            .size();
   const double seconds = experiment.workload().merge_flops(server, static_cast<int64_t>(chosen)) /
                          federation::effective_flops(server);
   fmt::print("server {}: merges the updates of a round's {} clients in {:.3g} s\n",
@@ -146,7 +176,8 @@ void print_costs(const ScenarioOptions& options) {
       "depth: tuned layers of the learning model's {}; timed: of the {} that the clock "
       "takes\n",
       spec.learning_layers, spec.timed.layers);
-  fmt::print("round_s: download, steps and upload of one device alone, nobody waited for\n");
+  fmt::print("round_s: download, steps and upload of one device alone, nobody waited for{}\n",
+             experiment.platform().file ? "; without the platform file's transfers" : "");
   size_t width = 6;
   for (const Group& group : all) width = std::max(width, group.from.device().name().size());
   fmt::print("{:<{}} {:<8} {:>5} {:>5} {:>5} {:>10} {:>9} {:>9} {:>10} {:>11} {:>6} {:>10}  {}\n",

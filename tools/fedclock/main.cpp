@@ -122,6 +122,7 @@ int run_program(int argc, char** argv) {
   add_validate(program);
   add_cost(program);
   add_calibrate(program, argv);
+  add_import_fedscale(program);
   add_compare(program);
   add_sweep(program);
   add_store(program);

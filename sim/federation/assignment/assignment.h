@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "sim/scenario/scenario.pb.h"
 
@@ -20,11 +21,16 @@ class Assignment {
   virtual Plan plan(int64_t round, int32_t client) = 0;
   // The deepest that any client will ever tune: the global state has adapters in so many layers.
   virtual int64_t deepest() const = 0;
+  // Whether the client has a part at all: one whose memory is too small may be left out.
+  virtual bool takes_part(int32_t client) const = 0;
 };
 
-// `layers`: of the learning model.
-std::unique_ptr<Assignment> make_assignment(const v1::Assignment& answer, int64_t layers);
+// `layers`: of the learning model. `most_layers`: how many tuned layers each client's memory holds,
+// -1 for not even the head; clients that it does not name hold all.
+std::unique_ptr<Assignment> make_assignment(const v1::Assignment& answer, int64_t layers,
+                                            std::vector<int64_t> most_layers = {});
 
-std::unique_ptr<Assignment> assign_uniform(const v1::UniformAssignment& answer, int64_t layers);
+std::unique_ptr<Assignment> assign_uniform(const v1::UniformAssignment& answer, int64_t layers,
+                                           std::vector<int64_t> most_layers);
 
 }  // namespace fedclock::federation

@@ -21,18 +21,22 @@ learning::Rows all_rows(const std::vector<Client>& clients) {
 kernel::Task<learning::Value> run_centralized(Federation& f) {
   ensure(f.server != nullptr, "centralised training without a server");
   Client everyone;
-  everyone.machine = *f.server;
   everyone.train_rows = all_rows(f.clients);
   learning::Value global = f.initial_state();
   f.end_round(0, global);
-  for (int64_t round = 1; f.begins_round(round); ++round) {
+  for (int64_t round = 1; co_await f.begins_round(round); ++round) {
     const Plan plan = f.answers.assignment->plan(round, 0);
     const learning::TrainJob job = f.answers.local->job(round, 0, everyone, plan);
-    global = f.learner.train(global, job);
     const auto rows = static_cast<int64_t>(job.rows->size());
-    const auto busy = co_await f.platform.compute_on_server(
-        f.workload.training_flops(*f.server, plan, job.settings, rows));
-    f.recorder.round(round).server_train_s = busy.end_s - busy.start_s;
+    const std::optional<double> train_s = co_await work_on_server(
+        f, round, v1::Event::TRAIN, f.workload.training_flops(*f.server, plan, job.settings, rows));
+    if (!train_s) {
+      f.stop_reason = "the server never comes back";
+      f.end_round(round, global);
+      break;
+    }
+    global = f.learner.train(global, job);
+    f.recorder.round(round).server_train_s = *train_s;
     f.recorder.round(round).central_update = f.learner.numbers_of(global);
     f.end_round(round, global);
   }

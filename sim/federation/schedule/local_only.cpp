@@ -5,20 +5,24 @@ namespace fedclock::federation {
 
 namespace {
 
-kernel::Task<learning::Value> train_alone(Federation& f, int64_t round, int32_t client,
-                                          learning::Value own) {
-  const Client& who = f.clients[client];
+// Nothing when its device never comes back.
+kernel::Task<std::optional<learning::Value>> train_alone(Federation& f, int64_t round,
+                                                         int32_t client, learning::Value own) {
+  const Client& who = f.clients[static_cast<size_t>(client)];
   const Plan plan = f.answers.assignment->plan(round, client);
   const learning::TrainJob job = f.answers.local->job(round, client, who, plan);
   results::ClientRecord& record = f.recorder.add_client(round, client);
   record.depth = plan.depth;
+  record.start_s = f.simulation.now_s();
+  const bool done = co_await train_on_device(f, round, record, job, plan, OnBreak::kStartAgain);
+  record.end_s = f.simulation.now_s();
+  if (!done) {
+    record.dropped = true;
+    co_return std::nullopt;
+  }
   record.rows = static_cast<int64_t>(job.rows->size());
   const learning::Value update = f.learner.train(own, job);
   record.update = f.learner.numbers_of(update);
-  const auto busy = co_await f.platform.compute(
-      client, f.workload.training_flops(who.machine, plan, job.settings, record.rows));
-  record.train_s = busy.end_s - busy.start_s;
-  record.end_s = busy.end_s;
   co_return update;
 }
 
@@ -29,13 +33,23 @@ kernel::Task<learning::Value> train_alone(Federation& f, int64_t round, int32_t 
 kernel::Task<learning::Value> run_local_only(Federation& f) {
   std::vector<learning::Value> own(f.clients.size(), f.initial_state());
   f.end_round_of_many(0, own);
-  for (int64_t round = 1; f.begins_round(round); ++round) {
-    const std::vector<int32_t> chosen = f.answers.selection->choose(round);
-    std::vector<kernel::Task<learning::Value>> rounds;
-    for (int32_t client : chosen) rounds.push_back(train_alone(f, round, client, own[client]));
-    const std::vector<learning::Value> states = co_await kernel::when_all(std::move(rounds));
-    for (size_t i = 0; i < chosen.size(); ++i) own[chosen[i]] = states[i];
+  const std::vector<int32_t> participants = f.participants();
+  for (int64_t round = 1; co_await f.begins_round(round); ++round) {
+    const std::vector<int32_t> chosen = f.answers.selection->choose(round, participants);
+    std::vector<kernel::Task<std::optional<learning::Value>>> rounds;
+    for (const int32_t client : chosen) {
+      rounds.push_back(train_alone(f, round, client, own[static_cast<size_t>(client)]));
+    }
+    const auto states = co_await kernel::when_all(std::move(rounds));
+    bool any = false;
+    for (size_t i = 0; i < chosen.size(); ++i) {
+      if (states[i]) own[static_cast<size_t>(chosen[i])] = *states[i];
+      any = any || states[i];
+    }
     f.end_round_of_many(round, own);
+    if (any) continue;
+    f.stop_reason = "never again is a chosen client's device on";
+    break;
   }
   co_return own.front();
 }

@@ -1,8 +1,127 @@
 #include "sim/federation/schedule/schedule.h"
 
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
 #include "models/common/error.h"
 
 namespace fedclock::federation {
+
+using platform::DeviceOperation;
+using results::ClientRecord;
+using v1::Event;
+
+namespace {
+
+// Of a phase that broke off in its last instant: no work is none at all.
+constexpr double kLeastShare = 1e-12;
+
+// One phase of a client's part, and how much of it there is: bytes, or flops in each power mode.
+struct Phase {
+  Event::Phase kind = Event::DOWNLOAD;
+  int64_t bytes = 0;
+  std::vector<double> flops_by_mode;
+};
+
+DeviceOperation start(Federation& f, const Phase& phase, size_t device, double left,
+                      int64_t bytes_left) {
+  switch (phase.kind) {
+    case Event::DOWNLOAD: return f.platform.download(device, static_cast<double>(bytes_left));
+    case Event::UPLOAD: return f.platform.upload(device, static_cast<double>(bytes_left));
+    default: break;
+  }
+  std::vector<double> flops = phase.flops_by_mode;
+  for (double& of_mode : flops) of_mode *= left;
+  if (flops.size() == 1) return f.platform.compute(device, flops.front());
+  return f.platform.compute_by_mode(device, std::move(flops));
+}
+
+results::Spent& spent_on(ClientRecord& record, Event::Phase kind) {
+  return kind == Event::DOWNLOAD ? record.download
+         : kind == Event::UPLOAD ? record.upload
+                                 : record.train;
+}
+
+void lose(ClientRecord& record, Event::Phase kind, double seconds, int64_t bytes) {
+  record.lost_s += seconds;
+  if (kind == Event::DOWNLOAD) record.lost_bytes_down += bytes;
+  if (kind == Event::UPLOAD) record.lost_bytes_up += bytes;
+}
+
+// The phase until it is done, over as many attempts as it takes; false when it is given up.
+kernel::Task<bool> run_phase(Federation& f, int64_t round, ClientRecord& record, Phase phase,
+                             OnBreak on_break) {
+  const auto device = static_cast<size_t>(record.client);
+  double left = 1;
+  int64_t bytes_left = phase.bytes;
+  while (true) {
+    const double start_s = f.simulation.now_s();
+    const double before_j = f.platform.counts_energy() ? f.platform.joules(device) : 0;
+    Event::End end = Event::DONE;
+    DeviceOperation operation = start(f, phase, device, left, bytes_left);
+    try {
+      co_await operation;
+    } catch (const kernel::Failed&) {
+      end = Event::BROKEN;
+    } catch (const kernel::Cancelled&) {
+      end = Event::CANCELLED;
+    }
+    const double end_s = f.simulation.now_s();
+    // Bytes are whole, and what broke off has not sent its last one.
+    const auto through = static_cast<int64_t>(operation.done() * static_cast<double>(bytes_left));
+    const int64_t moved =
+        end == Event::DONE ? bytes_left : std::max<int64_t>(0, std::min(through, bytes_left - 1));
+    results::Spent& spent = spent_on(record, phase.kind);
+    spent.seconds += end_s - start_s;
+    spent.bytes += moved;
+    if (f.platform.counts_energy()) spent.joules += f.platform.joules(device) - before_j;
+    // An attempt at what was off already took no time: it is no event.
+    if (end == Event::DONE || end_s > start_s) {
+      f.recorder.add_event({.phase = phase.kind,
+                            .client = record.client,
+                            .round = round,
+                            .start_s = start_s,
+                            .end_s = end_s,
+                            .bytes = moved,
+                            .end = end});
+    }
+    if (end == Event::CANCELLED) throw kernel::Cancelled();
+    if (end == Event::DONE) co_return true;
+    if (on_break == OnBreak::kGiveUp) co_return false;
+    if (on_break == OnBreak::kGoOn) {
+      left *= std::max(1 - operation.done(), kLeastShare);
+      bytes_left -= moved;
+    } else {
+      lose(record, phase.kind, end_s - start_s, moved);
+    }
+    const double back_s = phase.kind == Event::TRAIN ? f.platform.next_on_s(device)
+                                                     : f.platform.next_reachable_s(device);
+    if (std::isinf(back_s)) co_return false;
+    co_await f.simulation.sleep_until(back_s, static_cast<kernel::DeviceId>(record.client));
+  }
+}
+
+// A client that is given up: all that it did was for nothing.
+void drop(ClientRecord& record) {
+  record.dropped = true;
+  record.lost_s = record.download.seconds + record.train.seconds + record.upload.seconds;
+  record.lost_bytes_down = record.download.bytes;
+  record.lost_bytes_up = record.upload.bytes;
+}
+
+std::vector<double> flops_by_mode(const Federation& f, int32_t client, const Plan& plan,
+                                  const learning::TrainJob& job) {
+  std::vector<double> flops;
+  for (const cost::Machine& machine : *f.clients[static_cast<size_t>(client)].machines) {
+    flops.push_back(f.workload.training_flops(machine, plan, job.settings,
+                                              static_cast<int64_t>(job.rows->size())));
+  }
+  return flops;
+}
+
+}  // namespace
 
 kernel::Task<learning::Value> run_schedule(Federation& federation) {
   switch (federation.scenario.federation().schedule().kind_case()) {
@@ -14,31 +133,68 @@ kernel::Task<learning::Value> run_schedule(Federation& federation) {
   throw ProgrammerError("the method left the schedule open");
 }
 
-kernel::Task<Update> client_round(Federation& f, int64_t round, int32_t client,
-                                  learning::Value global) {
-  const Client& who = f.clients[client];
+kernel::Task<bool> train_on_device(Federation& f, int64_t round, ClientRecord& record,
+                                   const learning::TrainJob& job, const Plan& plan,
+                                   OnBreak on_break) {
+  Phase phase{Event::TRAIN, 0, flops_by_mode(f, record.client, plan, job)};
+  return run_phase(f, round, record, std::move(phase), on_break);
+}
+
+kernel::Task<std::optional<Update>> client_round(Federation& f, int64_t round, int32_t client,
+                                                 learning::Value global, OnBreak on_break) {
   const Plan plan = f.answers.assignment->plan(round, client);
   const Transfer transfer = f.workload.transfer(plan);
-  const learning::TrainJob job = f.answers.local->job(round, client, who, plan);
-  results::ClientRecord& record = f.recorder.add_client(round, client);
+  const learning::TrainJob job =
+      f.answers.local->job(round, client, f.clients[static_cast<size_t>(client)], plan);
+  ClientRecord& record = f.recorder.add_client(round, client);
   record.depth = plan.depth;
-  record.bytes_down = transfer.download_bytes;
-  record.bytes_up = transfer.upload_bytes;
+  record.start_s = f.simulation.now_s();
 
-  const auto down =
-      co_await f.platform.download(client, static_cast<double>(transfer.download_bytes));
-  record.download_s = down.end_s - down.start_s;
-  const learning::Value update = f.learner.train(global, job);  // starts now, for real
-  const auto rows = static_cast<int64_t>(job.rows->size());
-  const auto busy = co_await f.platform.compute(
-      client, f.workload.training_flops(who.machine, plan, job.settings, rows));
-  record.train_s = busy.end_s - busy.start_s;
-  const auto up = co_await f.platform.upload(client, static_cast<double>(transfer.upload_bytes));
-  record.upload_s = up.end_s - up.start_s;
-  record.end_s = up.end_s;
+  Phase down{Event::DOWNLOAD, transfer.download_bytes, {}};
+  bool done = co_await run_phase(f, round, record, std::move(down), on_break);
+  if (done) done = co_await train_on_device(f, round, record, job, plan, on_break);
+  if (done) {
+    Phase up{Event::UPLOAD, transfer.upload_bytes, {}};
+    done = co_await run_phase(f, round, record, std::move(up), on_break);
+  }
+  record.end_s = f.simulation.now_s();
+  if (!done) {
+    drop(record);
+    co_return std::nullopt;
+  }
+  // The learning begins here, for real, and not while it could still be lost.
+  const learning::Value update = f.learner.train(global, job);
+  record.rows = static_cast<int64_t>(job.rows->size());
   record.update = f.learner.numbers_of(update);
-  record.rows = rows;
   co_return Update{client, record.rows, update};
+}
+
+kernel::Task<std::optional<double>> work_on_server(Federation& f, int64_t round, Event::Phase phase,
+                                                   double flops) {
+  while (true) {
+    const double start_s = f.simulation.now_s();
+    Event::End end = Event::DONE;
+    DeviceOperation operation = f.platform.compute_on_server(flops);
+    try {
+      co_await operation;
+    } catch (const kernel::Failed&) {
+      end = Event::BROKEN;
+    }
+    const double end_s = f.simulation.now_s();
+    if (end == Event::DONE || end_s > start_s) {
+      f.recorder.add_event({.phase = phase,
+                            .client = -1,
+                            .round = round,
+                            .start_s = start_s,
+                            .end_s = end_s,
+                            .bytes = 0,
+                            .end = end});
+    }
+    if (end == Event::DONE) co_return end_s - start_s;
+    const double back_s = f.platform.next_server_on_s();
+    if (std::isinf(back_s)) co_return std::nullopt;
+    co_await f.simulation.sleep_until(back_s, kernel::kServer);
+  }
 }
 
 }  // namespace fedclock::federation

@@ -1,6 +1,8 @@
 // When updates are merged: the round loop of the whole federation.
 #pragma once
 
+#include <optional>
+
 #include "sim/federation/federation.h"
 #include "sim/kernel/task.h"
 
@@ -14,8 +16,24 @@ kernel::Task<learning::Value> run_synchronous(Federation& federation);
 kernel::Task<learning::Value> run_centralized(Federation& federation);
 kernel::Task<learning::Value> run_local_only(Federation& federation);
 
+// What is done about work that breaks off because a device, a link or the server went off. Whatever
+// is chosen, work whose device never comes back is given up.
+enum class OnBreak { kStartAgain, kGoOn, kGiveUp };
+
 // One client's round: download, local training, upload. The bytes are those of the client's plan.
-kernel::Task<Update> client_round(Federation& federation, int64_t round, int32_t client,
-                                  learning::Value global);
+// Nothing where it was given up: then all of it is recorded as lost.
+kernel::Task<std::optional<Update>> client_round(Federation& federation, int64_t round,
+                                                 int32_t client, learning::Value global,
+                                                 OnBreak on_break);
+
+// Training alone, on a device, in the same way; its time, work and energy go into the record.
+kernel::Task<bool> train_on_device(Federation& federation, int64_t round,
+                                   results::ClientRecord& record, const learning::TrainJob& job,
+                                   const Plan& plan, OnBreak on_break);
+
+// Work on the server, from the start again where it breaks off. The seconds of the attempt that
+// succeeded; nothing when the server never comes back.
+kernel::Task<std::optional<double>> work_on_server(Federation& federation, int64_t round,
+                                                   v1::Event::Phase phase, double flops);
 
 }  // namespace fedclock::federation

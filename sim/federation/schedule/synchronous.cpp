@@ -1,25 +1,102 @@
+#include <algorithm>
+#include <set>
+
 #include "models/common/error.h"
+#include "models/common/random.h"
 #include "sim/federation/schedule/schedule.h"
 #include "sim/kernel/combinators.h"
 
 namespace fedclock::federation {
 
+namespace {
+
+OnBreak on_break(v1::Synchronous::OnFailure answer) {
+  switch (answer) {
+    case v1::Synchronous::RESUME: return OnBreak::kGoOn;
+    case v1::Synchronous::DROP:
+    case v1::Synchronous::RESELECT: return OnBreak::kGiveUp;
+    default: return OnBreak::kStartAgain;
+  }
+}
+
+// One round: its places, and who may still take one.
+struct Round {
+  Federation& f;
+  int64_t number;
+  learning::Value global;
+  v1::Synchronous::OnFailure on_failure;
+  std::set<int32_t> unused;  // clients without a part in the round, where places are taken again
+  Random random;
+
+  // A reachable client that takes over a place; none: nothing.
+  std::optional<int32_t> replacement() {
+    std::vector<int32_t> reachable;
+    for (const int32_t client : unused) {
+      if (f.platform.is_reachable(static_cast<size_t>(client))) reachable.push_back(client);
+    }
+    if (reachable.empty()) return std::nullopt;
+    const int32_t chosen = reachable[random.below(reachable.size())];
+    unused.erase(chosen);
+    return chosen;
+  }
+};
+
+// One place in the round, taken by one client after the other until one of them sends its update.
+kernel::Task<std::optional<Update>> place(Round& round, int32_t client) {
+  std::optional<int32_t> taken = client;
+  while (taken) {
+    std::optional<Update> update = co_await client_round(round.f, round.number, *taken,
+                                                         round.global, on_break(round.on_failure));
+    if (update || round.on_failure != v1::Synchronous::RESELECT) co_return update;
+    taken = round.replacement();
+  }
+  co_return std::nullopt;
+}
+
+kernel::Task<std::vector<Update>> updates_of(Round& round, const std::vector<int32_t>& chosen) {
+  std::vector<kernel::Task<std::optional<Update>>> places;
+  for (const int32_t client : chosen) places.push_back(place(round, client));
+  const std::vector<std::optional<Update>> results = co_await kernel::when_all(std::move(places));
+  std::vector<Update> updates;
+  for (const std::optional<Update>& update : results) {
+    if (update) updates.push_back(*update);
+  }
+  std::sort(updates.begin(), updates.end(),
+            [](const Update& a, const Update& b) { return a.client < b.client; });
+  co_return updates;
+}
+
+}  // namespace
+
 // FedAvg's server loop (arXiv 1602.05629, algorithm 1): send, wait for all, merge.
 kernel::Task<learning::Value> run_synchronous(Federation& f) {
   ensure(f.server != nullptr, "a synchronous schedule without a server");
+  const v1::Synchronous& answer = f.scenario.federation().schedule().synchronous();
+  const std::vector<int32_t> participants = f.participants();
+  std::vector<int32_t> reachable;
   learning::Value global = f.initial_state();
   f.end_round(0, global);
-  for (int64_t round = 1; f.begins_round(round); ++round) {
-    std::vector<kernel::Task<Update>> rounds;
-    for (int32_t client : f.answers.selection->choose(round)) {
-      rounds.push_back(client_round(f, round, client, global));
+  for (int64_t number = 1;
+       co_await f.begins_round(number, participants, answer.min_reachable(), reachable); ++number) {
+    const std::vector<int32_t> chosen = f.answers.selection->choose(number, reachable);
+    Round round{f,      number,
+                global, answer.on_failure(),
+                {},     Random(f.scenario.seed(), "reselection", static_cast<uint64_t>(number))};
+    if (round.on_failure == v1::Synchronous::RESELECT) {
+      round.unused.insert(participants.begin(), participants.end());
+      for (const int32_t client : chosen) round.unused.erase(client);
     }
-    const std::vector<Update> updates = co_await kernel::when_all(std::move(rounds));
-    const auto merge = co_await f.platform.compute_on_server(
-        f.workload.merge_flops(*f.server, static_cast<int64_t>(updates.size())));
-    f.recorder.round(round).merge_s = merge.end_s - merge.start_s;
-    global = f.answers.aggregation->merge(f.learner, global, updates);
-    f.end_round(round, global);
+    const std::vector<Update> updates = co_await updates_of(round, chosen);
+    if (!updates.empty()) {
+      const std::optional<double> merge_s = co_await work_on_server(
+          f, number, v1::Event::MERGE,
+          f.workload.merge_flops(*f.server, static_cast<int64_t>(updates.size())));
+      if (merge_s) {
+        f.recorder.round(number).merge_s = *merge_s;
+        global = f.answers.aggregation->merge(f.learner, global, updates);
+      }
+    }
+    f.end_round(number, global);
   }
   co_return global;
 }

@@ -7,7 +7,7 @@ namespace fedclock::federation {
 std::unique_ptr<Selection> make_selection(const v1::Selection& answer, int32_t clients,
                                           uint64_t seed) {
   switch (answer.kind_case()) {
-    case v1::Selection::kAll: return select_all(clients);
+    case v1::Selection::kAll: return select_all();
     case v1::Selection::kRandom: return select_random(answer.random(), clients, seed);
     case v1::Selection::KIND_NOT_SET: break;
   }
