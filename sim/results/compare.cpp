@@ -5,12 +5,16 @@
 namespace fedclock::results {
 
 std::optional<Reached> time_to_accuracy(const v1::Result& result, double target) {
-  int64_t bytes = 0;
+  Reached reached;
   for (const v1::Round& round : result.rounds()) {
-    bytes += round.bytes_up() + round.bytes_down();
-    if (round.has_accuracy() && round.accuracy() >= target) {
-      return Reached{round.round(), round.end_s(), bytes};
+    reached.bytes += round.bytes_up() + round.bytes_down();
+    if (const std::optional<Energy> energy = energy_of(round)) {
+      reached.joules = reached.joules.value_or(0) + energy->total_j();
     }
+    if (!round.has_accuracy() || round.accuracy() < target) continue;
+    reached.round = round.round();
+    reached.simulated_s = round.end_s();
+    return reached;
   }
   return std::nullopt;
 }
@@ -38,18 +42,10 @@ std::optional<double> final_accuracy(const v1::Result& result) {
   return result.rounds().rbegin()->accuracy();
 }
 
-Traffic total_traffic(const v1::Result& result) {
-  Traffic traffic;
-  for (const v1::Round& round : result.rounds()) {
-    traffic.up += round.bytes_up();
-    traffic.down += round.bytes_down();
-  }
-  return traffic;
-}
-
 Pace pace(const v1::Result& result) {
   Pace pace;
   pace.traffic = total_traffic(result);
+  if (const std::optional<Energy> energy = energy_of(result)) pace.joules = energy->total_j();
   if (result.rounds().empty()) return pace;
   pace.rounds = result.rounds().rbegin()->round();
   pace.total_s = result.rounds().rbegin()->end_s();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/results/result.pb.h"
+#include "sim/results/totals.h"
 
 namespace fedclock::results {
 
@@ -13,6 +14,7 @@ struct Reached {
   int32_t round = 0;
   double simulated_s = 0;
   int64_t bytes = 0;  // up and down, of all rounds until then
+  std::optional<double> joules;  // of the devices, likewise; nothing where they are not counted
 };
 
 // The first measured round at or above the target; nothing where there is none.
@@ -28,19 +30,13 @@ std::optional<double> common_target(const std::vector<v1::Result>& results);
 // Accuracy of the last round; nothing where it was not measured.
 std::optional<double> final_accuracy(const v1::Result& result);
 
-// Bytes of all rounds, sent by all clients and by the server.
-struct Traffic {
-  int64_t up = 0, down = 0;
-  int64_t total() const { return up + down; }
-};
-Traffic total_traffic(const v1::Result& result);
-
 // The clock alone: what there is to compare where nothing was learnt.
 struct Pace {
   int32_t rounds = 0;  // round 0 does not count
   double total_s = 0;  // simulated
   Traffic traffic;
   std::optional<double> round_s;  // mean; nothing where there was no round
+  std::optional<double> joules;
 };
 Pace pace(const v1::Result& result);
 

@@ -121,6 +121,7 @@ void write_files(const fs::path& folder, const v1::Result& result,
   write_file(folder / "scenario.textproto", scenario_text);
   write_file(folder / "rounds.csv", rounds_csv(result));
   write_file(folder / "clients.csv", clients_csv(result));
+  write_file(folder / "events.csv", events_csv(result));
   write_file(folder / "result.pb", result_bytes(result));
 }
 

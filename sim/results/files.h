@@ -2,6 +2,7 @@
 //   result.pb            the Result message, byte-identical for the same scenario
 //   rounds.csv           a line a round
 //   clients.csv          a line for each client of each round
+//   events.csv           a line for each phase of each client and of the server
 //   scenario.textproto   the scenario as it was run, standing on its own
 //   final_adapter/       the last global adapter in PEFT's layout (written by the learner)
 #pragma once
@@ -46,12 +47,21 @@ std::string csv_field(const std::string& text);
 
 // One line a round. Phases are means over the round's clients. Columns:
 // round,simulated_s,accuracy,loss,train_loss,client_accuracy,bytes_up,bytes_down,
-// download_s,train_s,upload_s,wait_s,merge_s
+// download_s,train_s,upload_s,wait_s,merge_s,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,
+// joules
+// The last ones are sums: clients dropped, seconds and bytes that were for nothing, joules of all
+// devices (empty where energy is not counted).
 std::string rounds_csv(const v1::Result& result);
 
 // One line for each client of each round. Columns:
 // round,client,device,depth,train_rows,train_loss,accuracy,bytes_up,bytes_down,
-// download_s,train_s,upload_s,wait_s
+// download_s,train_s,upload_s,wait_s,end_s,critical,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,
+// download_j,train_j,upload_j,wait_j
+// critical: 1 for the client whose part ended last (sim/results/why.h).
 std::string clients_csv(const v1::Result& result);
+
+// One line for each phase, in the order in which they ended; the server's have no client. Columns:
+// round,client,device,phase,start_s,end_s,bytes,end
+std::string events_csv(const v1::Result& result);
 
 }  // namespace fedclock::results

@@ -13,17 +13,18 @@ std::string number(const std::optional<double>& value) {
   return value ? fmt::format("{}", *value) : "";
 }
 
-// From rounds to bytes_down.
+// From rounds to joules_to_accuracy.
 std::string outcome(const std::optional<v1::Result>& result, const std::optional<double>& target) {
-  if (!result) return ",,,,,,,,,";
+  if (!result) return ",,,,,,,,,,,";
   const Pace whole = pace(*result);
   const std::optional<Reached> reached = target ? time_to_accuracy(*result, *target) : std::nullopt;
   const std::string reaching =
       reached ? fmt::format("{},{},{}", reached->simulated_s, reached->round, reached->bytes)
               : ",,";
-  return fmt::format("{},{},{},{},{},{},{},{}", whole.rounds, whole.total_s,
+  return fmt::format("{},{},{},{},{},{},{},{},{},{}", whole.rounds, whole.total_s,
                      number(final_accuracy(*result)), number(best_accuracy(*result)),
-                     number(target), reaching, whole.traffic.up, whole.traffic.down);
+                     number(target), reaching, whole.traffic.up, whole.traffic.down,
+                     number(whole.joules), number(reached ? reached->joules : std::nullopt));
 }
 
 }  // namespace
@@ -44,7 +45,8 @@ std::string sweep_csv(const std::vector<std::string>& paths, const std::vector<S
   for (const std::string& path : paths) text += csv_field(path) + ",";
   text +=
       "status,rounds,simulated_s,final_accuracy,best_accuracy,target_accuracy,"
-      "time_to_accuracy_s,rounds_to_accuracy,bytes_to_accuracy,bytes_up,bytes_down,"
+      "time_to_accuracy_s,rounds_to_accuracy,bytes_to_accuracy,bytes_up,bytes_down,joules,"
+      "joules_to_accuracy,"
       "jobs_known,jobs_shared,jobs_computed,digest\n";
   for (const SweepPoint& point : points) {
     text += csv_field(point.name) + ",";

@@ -11,10 +11,11 @@ namespace fedclock::results {
 
 namespace {
 
-const v1::Round& round_of(const v1::Result& result, int64_t number) {
+// Place of the round in the result's list.
+int place_of(const v1::Result& result, int64_t number) {
   // Round 0 is the start: nothing happens in it.
-  for (const v1::Round& round : result.rounds()) {
-    if (round.round() == number && number > 0) return round;
+  for (int i = 1; i < result.rounds_size(); ++i) {
+    if (result.rounds(i).round() == number) return i;
   }
   const int64_t last = result.rounds().rbegin()->round();
   if (last < 1) throw InputError("this run ended before its first round");
@@ -22,46 +23,51 @@ const v1::Round& round_of(const v1::Result& result, int64_t number) {
       fmt::format("--round {}: there is none; this run has rounds 1 to {}", number, last));
 }
 
-// The client whose part ended last, and how long before it the next one's did.
-struct Last {
-  const v1::ClientRound* client = nullptr;
-  double ahead_s = 0;
-};
-
-Last last_client(const v1::Round& round) {
-  const v1::ClientRound* last = nullptr;
-  const v1::ClientRound* next = nullptr;  // the one before it
-  for (const v1::ClientRound& client : round.clients()) {
-    if (last == nullptr || client.wait_s() < last->wait_s()) {
-      next = std::exchange(last, &client);
-    } else if (next == nullptr || client.wait_s() < next->wait_s()) {
-      next = &client;
-    }
-  }
-  return {last, next == nullptr ? 0 : next->wait_s() - last->wait_s()};
+// Date at which a client's part ended.
+double end_of(const v1::Round& round, const v1::ClientRound& client) {
+  return client.has_end_s() ? client.end_s() : round.end_s() - client.wait_s();
 }
 
-RoundCause cause_of(const v1::Round& round) {
+RoundCause cause_of(const v1::Result& result, int place) {
+  const v1::Round& round = result.rounds(place);
   RoundCause cause;
   cause.round = round.round();
-  cause.start_s = round.start_s();
+  cause.start_s = place > 0 ? result.rounds(place - 1).end_s() : round.start_s();
   cause.end_s = round.end_s();
   cause.path.merge_s = round.merge_s();
   cause.path.server_train_s = round.server_train_s();
   const Last last = last_client(round);
-  if (last.client == nullptr) return cause;
-  cause.client = last.client->client();
-  cause.ahead_s = last.ahead_s;
-  cause.path.download_s = last.client->download_s();
-  cause.path.train_s = last.client->train_s();
-  cause.path.upload_s = last.client->upload_s();
+  if (last.client != nullptr) {
+    cause.client = last.client->client();
+    cause.ahead_s = last.ahead_s;
+    cause.path.download_s = last.client->download_s();
+    cause.path.train_s = last.client->train_s();
+    cause.path.upload_s = last.client->upload_s();
+  }
+  // Sums of durations and differences of dates are not equal to the last bit.
+  constexpr double kRounding = 1e-9;
+  const double rest_s = cause.end_s - cause.start_s - cause.path.total_s();
+  if (rest_s > kRounding * cause.end_s) cause.path.away_s = rest_s;
   return cause;
 }
 
 }  // namespace
 
+Last last_client(const v1::Round& round) {
+  const v1::ClientRound* last = nullptr;
+  const v1::ClientRound* next = nullptr;  // the one before it
+  for (const v1::ClientRound& client : round.clients()) {
+    if (last == nullptr || end_of(round, client) > end_of(round, *last)) {
+      next = std::exchange(last, &client);
+    } else if (next == nullptr || end_of(round, client) > end_of(round, *next)) {
+      next = &client;
+    }
+  }
+  return {last, next == nullptr ? 0 : end_of(round, *last) - end_of(round, *next)};
+}
+
 RoundCause cause_of_round(const v1::Result& result, int64_t round) {
-  return cause_of(round_of(result, round));
+  return cause_of(result, place_of(result, round));
 }
 
 std::vector<DeviceShare> shares_by_device(const v1::Result& result, std::optional<int64_t> only) {
@@ -82,18 +88,20 @@ std::vector<DeviceShare> shares_by_device(const v1::Result& result, std::optiona
       share.train_s += client.train_s();
       share.upload_s += client.upload_s();
       share.wait_s += client.wait_s();
+      share.off_s += client.off_s();
     }
     const Last last = last_client(round);
     if (last.client != nullptr) ++share_of(last.client->client()).critical_rounds;
   };
   if (only) {
-    add(round_of(result, *only));
+    add(result.rounds(place_of(result, *only)));
   } else {
     for (const v1::Round& round : result.rounds()) add(round);
   }
   for (DeviceShare& share : shares) {
     const auto count = static_cast<double>(share.client_rounds);
-    for (double* sum : {&share.download_s, &share.train_s, &share.upload_s, &share.wait_s}) {
+    for (double* sum : {&share.download_s, &share.train_s, &share.upload_s, &share.wait_s,
+                        &share.off_s}) {
       *sum /= count;
     }
   }
@@ -102,13 +110,14 @@ std::vector<DeviceShare> shares_by_device(const v1::Result& result, std::optiona
 
 CriticalPath critical_path(const v1::Result& result) {
   CriticalPath sum;
-  for (const v1::Round& round : result.rounds()) {
-    const CriticalPath path = cause_of(round).path;
+  for (int place = 1; place < result.rounds_size(); ++place) {
+    const CriticalPath path = cause_of(result, place).path;
     sum.download_s += path.download_s;
     sum.train_s += path.train_s;
     sum.upload_s += path.upload_s;
     sum.merge_s += path.merge_s;
     sum.server_train_s += path.server_train_s;
+    sum.away_s += path.away_s;
   }
   return sum;
 }

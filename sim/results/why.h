@@ -1,7 +1,10 @@
 // Why a round took as long as it did: the chain of phases that its end waited for, and who waited.
 //
 // A round of a synchronous schedule ends when the last client's upload has been merged, so its
-// critical path is that client's download, training and upload, and the merge; the others wait.
+// critical path is that client's download, training and upload, and the merge; the others wait. What
+// is left of the time since the round before was spent on devices that were away: until enough of
+// them were reachable, until one that broke off was back, or until a client was given up whose place
+// the last one took.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +20,23 @@ namespace fedclock::results {
 struct CriticalPath {
   double download_s = 0, train_s = 0, upload_s = 0, merge_s = 0;
   double server_train_s = 0;  // of centralised training
-  double total_s() const { return download_s + train_s + upload_s + merge_s + server_train_s; }
+  double away_s = 0;          // waiting for devices that were away
+  double total_s() const {
+    return download_s + train_s + upload_s + merge_s + server_train_s + away_s;
+  }
 };
+
+// The client whose part ended last, of equals the first, and how long before it the next one's did
+// (0 where it is alone). nullptr: the server alone had a part.
+struct Last {
+  const v1::ClientRound* client = nullptr;
+  double ahead_s = 0;
+};
+Last last_client(const v1::Round& round);
 
 struct RoundCause {
   int64_t round = 0;
-  double start_s = 0, end_s = 0;
+  double start_s = 0, end_s = 0;  // from the end of the round before
   CriticalPath path;
   std::optional<int32_t> client;  // the last to finish, of equals the first; none: the server alone
   double ahead_s = 0;             // how much earlier the next client was done; 0 where it is alone
@@ -36,7 +50,8 @@ struct DeviceShare {
   std::string device;
   int64_t client_rounds = 0;
   int64_t critical_rounds = 0;                                   // in which one of them was last
-  double download_s = 0, train_s = 0, upload_s = 0, wait_s = 0;  // means over client_rounds
+  // Means over client_rounds.
+  double download_s = 0, train_s = 0, upload_s = 0, wait_s = 0, off_s = 0;
 };
 
 // By profile, in the order in which they first take part. `round`: that one alone; otherwise all.

@@ -33,37 +33,54 @@ size_t longest(const std::vector<std::string>& folders) {
   return width;
 }
 
+// A last column, where a run counts energy.
+std::string energy_column(const std::optional<double>& joules, bool any) {
+  if (!any) return "";
+  return fmt::format(" {:>10}", joules ? joules_text(*joules) : "-");
+}
+
+bool any_energy(const std::vector<v1::Result>& all) {
+  return std::any_of(all.begin(), all.end(), [](const v1::Result& result) {
+    return results::energy_of(result).has_value();
+  });
+}
+
 void print_accuracies(const std::vector<v1::Result>& all, const std::vector<std::string>& folders,
                       double target) {
   const size_t width = longest(folders);
-  fmt::print("{:<{}} {:>6} {:>16} {:>10} {:>9} {:>8} {:>8}\n", "run", width, "round",
-             "time to target", "traffic", "speed-up", "best", "final");
+  const bool energy = any_energy(all);
+  fmt::print("{:<{}} {:>6} {:>16} {:>10} {:>9} {:>8} {:>8}{}\n", "run", width, "round",
+             "time to target", "traffic", "speed-up", "best", "final",
+             energy ? fmt::format(" {:>10}", "energy") : "");
   std::optional<double> first_s;
   for (size_t i = 0; i < all.size(); ++i) {
     const std::optional<results::Reached> reached = results::time_to_accuracy(all[i], target);
     const std::optional<double> s = reached ? std::optional(reached->simulated_s) : std::nullopt;
     if (i == 0) first_s = s;
-    fmt::print("{:<{}} {:>6} {:>16} {:>10} {:>9} {:>8} {:>8}\n", folders[i], width,
+    fmt::print("{:<{}} {:>6} {:>16} {:>10} {:>9} {:>8} {:>8}{}\n", folders[i], width,
                reached ? fmt::format("{}", reached->round) : "never",
                s ? duration_text(*s) : "never",
                reached ? bytes_text(static_cast<double>(reached->bytes)) : "-",
                speed_up_text(first_s, s), accuracy_text(results::best_accuracy(all[i])),
-               accuracy_text(results::final_accuracy(all[i])));
+               accuracy_text(results::final_accuracy(all[i])),
+               energy_column(reached ? reached->joules : std::nullopt, energy));
   }
 }
 
 void print_paces(const std::vector<v1::Result>& all, const std::vector<std::string>& folders) {
   const size_t width = longest(folders);
-  fmt::print("{:<{}} {:>6} {:>16} {:>16} {:>10} {:>10} {:>9}\n", "run", width, "rounds",
-             "simulated time", "time a round", "up", "down", "speed-up");
+  const bool energy = any_energy(all);
+  fmt::print("{:<{}} {:>6} {:>16} {:>16} {:>10} {:>10} {:>9}{}\n", "run", width, "rounds",
+             "simulated time", "time a round", "up", "down", "speed-up",
+             energy ? fmt::format(" {:>10}", "energy") : "");
   const std::optional<double> first_s = results::pace(all.front()).round_s;
   for (size_t i = 0; i < all.size(); ++i) {
     const results::Pace pace = results::pace(all[i]);
-    fmt::print("{:<{}} {:>6} {:>16} {:>16} {:>10} {:>10} {:>9}\n", folders[i], width, pace.rounds,
+    fmt::print("{:<{}} {:>6} {:>16} {:>16} {:>10} {:>10} {:>9}{}\n", folders[i], width, pace.rounds,
                duration_text(pace.total_s), pace.round_s ? duration_text(*pace.round_s) : "-",
                bytes_text(static_cast<double>(pace.traffic.up)),
                bytes_text(static_cast<double>(pace.traffic.down)),
-               speed_up_text(first_s, pace.round_s));
+               speed_up_text(first_s, pace.round_s), energy_column(pace.joules, energy));
   }
 }
 
@@ -104,7 +121,7 @@ void add_compare(CLI::App& program) {
   auto options = std::make_shared<CompareOptions>();
   CLI::App* command = program.add_subcommand(
       "compare",
-      "Print time and traffic to a target accuracy, and the speed-up against the first; of "
+      "Print time, traffic and energy to a target accuracy, and the speed-up against the first; of "
       "timing-only runs, the clocks");
   command->add_option("DIR", options->folders, "Output folders of finished runs")->required();
   command

@@ -30,15 +30,23 @@ std::string duration_text(double seconds) {
   return fmt::format("{} min {:02} s", minutes, whole % 60);
 }
 
-std::string bytes_text(double bytes) {
-  constexpr std::array<const char*, 5> kUnits = {"B", "kB", "MB", "GB", "TB"};
-  size_t unit = 0;
-  while (bytes >= 1000 && unit + 1 < kUnits.size()) {
-    bytes /= 1000;
-    ++unit;
+namespace {
+
+std::string in_thousands(double value, std::string_view unit) {
+  constexpr std::array<const char*, 5> kPrefixes = {"", "k", "M", "G", "T"};
+  size_t prefix = 0;
+  while (value >= 1000 && prefix + 1 < kPrefixes.size()) {
+    value /= 1000;
+    ++prefix;
   }
-  return fmt::format("{:.3g} {}", bytes, kUnits[unit]);
+  return fmt::format("{:.3g} {}{}", value, kPrefixes[prefix], unit);
 }
+
+}  // namespace
+
+std::string bytes_text(double bytes) { return in_thousands(bytes, "B"); }
+
+std::string joules_text(double joules) { return in_thousands(joules, "J"); }
 
 Progress::Progress(int64_t rounds, bool quiet, int events)
     : rounds_(rounds), quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1), events_(events) {}

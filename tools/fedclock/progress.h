@@ -43,5 +43,7 @@ class Progress {
 std::string duration_text(double seconds);
 // "1.23 GB", "45.6 kB": powers of 1000.
 std::string bytes_text(double bytes);
+// The same in joules.
+std::string joules_text(double joules);
 
 }  // namespace fedclock::tools

@@ -75,6 +75,23 @@ void print_accuracies(const v1::Result& result) {
   }
 }
 
+// What broke off or was dropped, and what the devices drew; nothing where there is none.
+void print_losses_and_energy(const v1::Result& result) {
+  const results::Lost lost = results::lost_in(result);
+  if (lost.any()) {
+    print_line("lost", fmt::format("{} parts dropped; {} of devices' work, {} up, {} down",
+                                   lost.dropped, duration_text(lost.seconds),
+                                   bytes_text(static_cast<double>(lost.bytes_up)),
+                                   bytes_text(static_cast<double>(lost.bytes_down))));
+  }
+  if (const std::optional<results::Energy> energy = results::energy_of(result)) {
+    print_line("energy", fmt::format("{}: training {}, download {}, upload {}, waiting {}",
+                                     joules_text(energy->total_j()), joules_text(energy->train_j),
+                                     joules_text(energy->download_j),
+                                     joules_text(energy->upload_j), joules_text(energy->wait_j)));
+  }
+}
+
 void print_summary(const v1::Scenario& scenario, const v1::Result& result,
                    const std::filesystem::path& out) {
   print_line("scenario", result.scenario());
@@ -90,6 +107,8 @@ void print_summary(const v1::Scenario& scenario, const v1::Result& result,
   const results::Traffic traffic = results::total_traffic(result);
   print_line("traffic", fmt::format("{} up, {} down", bytes_text(static_cast<double>(traffic.up)),
                                     bytes_text(static_cast<double>(traffic.down))));
+  print_losses_and_energy(result);
+  for (const std::string& note : result.notes()) print_line("note", note);
   if (result.learned()) print_line("numbers from", result.numerics());
   print_line("written to", out.string());
   if (result.learned() && scenario.federation().schedule().has_local_only()) {

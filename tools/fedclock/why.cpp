@@ -28,19 +28,20 @@ void print_path(const results::CriticalPath& path) {
   line("upload", path.upload_s);
   line("merge", path.merge_s);
   line("server training", path.server_train_s);
+  line("devices away", path.away_s);
 }
 
 void print_devices(const std::vector<results::DeviceShare>& shares) {
   if (shares.empty()) return;
   size_t width = 8;
   for (const results::DeviceShare& share : shares) width = std::max(width, share.device.size());
-  fmt::print("{:<{}} {:>8} {:>6} {:>12} {:>12} {:>12} {:>12}\n", "device", width, "parts", "last",
-             "download", "training", "upload", "waiting");
+  fmt::print("{:<{}} {:>8} {:>6} {:>12} {:>12} {:>12} {:>12} {:>12}\n", "device", width, "parts",
+             "last", "download", "training", "upload", "waiting", "off");
   for (const results::DeviceShare& share : shares) {
-    fmt::print("{:<{}} {:>8} {:>6} {:>12} {:>12} {:>12} {:>12}\n", share.device, width,
+    fmt::print("{:<{}} {:>8} {:>6} {:>12} {:>12} {:>12} {:>12} {:>12}\n", share.device, width,
                share.client_rounds, share.critical_rounds, duration_text(share.download_s),
                duration_text(share.train_s), duration_text(share.upload_s),
-               duration_text(share.wait_s));
+               duration_text(share.wait_s), duration_text(share.off_s));
   }
 }
 

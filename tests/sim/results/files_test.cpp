@@ -95,12 +95,62 @@ TEST_CASE("tables: empty where nothing was measured, means over clients") {
   const v1::Result result = example({0.25, 0, 0.5});
   CHECK(rounds_csv(result) ==
         "round,simulated_s,accuracy,loss,train_loss,client_accuracy,bytes_up,bytes_down,download_s,"
-        "train_s,upload_s,wait_s,merge_s\n"
-        "0,0,0.25,,,,0,0,0,0,0,0,0\n"
-        "1,10,,,,,1000,2000,1,4,2,2,0\n"
-        "2,20,0.5,,,,1000,2000,1,4,2,2,0\n");
-  CHECK_THAT(clients_csv(result), Contains("1,0,slow board,2,10,0.5,,500,1000,1,6,2,0\n") &&
-                                      Contains("2,1,fast board,2,20,0.5,,500,1000,1,2,2,4\n"));
+        "train_s,upload_s,wait_s,merge_s,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,joules\n"
+        "0,0,0.25,,,,0,0,0,0,0,0,0,0,0,0,0,0,\n"
+        "1,10,,,,,1000,2000,1,4,2,2,0,0,0,0,0,0,\n"
+        "2,20,0.5,,,,1000,2000,1,4,2,2,0,0,0,0,0,0,\n");
+  CHECK_THAT(clients_csv(result),
+             Contains("1,0,slow board,2,10,0.5,,500,1000,1,6,2,0,0,1,0,0,0,0,0,,,,\n") &&
+                 Contains("2,1,fast board,2,20,0.5,,500,1000,1,2,2,4,0,0,0,0,0,0,0,,,,\n"));
+}
+
+TEST_CASE("what was lost and what was drawn: in the tables, summed up, and to an accuracy") {
+  v1::Result result = example({0.25, 0, 0.5});
+  for (int round : {1, 2}) {
+    v1::ClientRound& client = *result.mutable_rounds(round)->mutable_clients(0);
+    client.set_off_s(0.5);
+    client.set_lost_s(3);
+    client.set_lost_bytes_up(40);
+    client.set_lost_bytes_down(50);
+    client.set_dropped(round == 2);
+    client.set_download_j(1);
+    client.set_train_j(20);
+    client.set_upload_j(2);
+    client.set_wait_j(4);
+  }
+  CHECK_THAT(rounds_csv(result), Contains("\n2,20,0.5,,,,1000,2000,1,4,2,2,0,0.25,1,3,40,50,27\n"));
+  CHECK_THAT(clients_csv(result), Contains("1,6,2,0,0,1,0.5,1,3,40,50,1,20,2,4\n"));
+  const Lost lost = lost_in(result);
+  CHECK(lost.any());
+  CHECK(lost.dropped == 1);
+  CHECK(lost.seconds == 6);
+  CHECK(lost.bytes_up == 80);
+  CHECK(lost.bytes_down == 100);
+  CHECK(energy_of(result)->total_j() == 54);
+  CHECK(energy_of(result)->train_j == 40);
+  CHECK(time_to_accuracy(result, 0.5)->joules == 54.0);
+  CHECK(time_to_accuracy(result, 0.2)->joules == std::nullopt);  // before training
+  CHECK(pace(result).joules == 54.0);
+  CHECK_FALSE(energy_of(example({0.25, 0.5})).has_value());
+  CHECK_FALSE(lost_in(example({0.25, 0.5})).any());
+}
+
+TEST_CASE("events as a table") {
+  v1::Result result = example({0.25, 0});
+  v1::Events& events = *result.mutable_events();
+  for (const int32_t client : {1, -1}) {
+    events.add_phase(client < 0 ? v1::Event::MERGE : v1::Event::UPLOAD);
+    events.add_client(client);
+    events.add_round(1);
+    events.add_start_s(2.5);
+    events.add_end_s(4);
+    events.add_bytes(client < 0 ? 0 : 77);
+    events.add_end(client < 0 ? v1::Event::DONE : v1::Event::BROKEN);
+  }
+  CHECK(events_csv(result) ==
+        "round,client,device,phase,start_s,end_s,bytes,end\n"
+        "1,1,fast board,upload,2.5,4,77,broken\n"
+        "1,,server,merge,2.5,4,0,done\n");
 }
 
 TEST_CASE("tables: a device's name with commas and quotes stays one field") {

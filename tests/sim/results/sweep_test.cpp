@@ -45,16 +45,16 @@ TEST_CASE("sweep: a line a point, worked out by hand") {
   std::getline(lines, header);
   CHECK(header ==
         "point,up,status,rounds,simulated_s,final_accuracy,best_accuracy,target_accuracy,"
-        "time_to_accuracy_s,rounds_to_accuracy,bytes_to_accuracy,bytes_up,bytes_down,jobs_known,"
-        "jobs_shared,jobs_computed,digest");
+        "time_to_accuracy_s,rounds_to_accuracy,bytes_to_accuracy,bytes_up,bytes_down,joules,"
+        "joules_to_accuracy,jobs_known,jobs_shared,jobs_computed,digest");
   std::getline(lines, line);  // 0.75 in round 2: 20 s, 2 x 300 bytes
-  CHECK(line == "up=1,1,done,2,20,0.75,0.75,0.625,20,2,600,200,400,0,2,7," +
+  CHECK(line == "up=1,1,done,2,20,0.75,0.75,0.625,20,2,600,200,400,,,0,2,7," +
                     run_digest(*points[0].result).hex());
   std::getline(lines, line);
-  CHECK(line == "up=2,\"[2,3]\",done,2,20,0.5,0.625,0.625,10,1,300,200,400,0,0,0," +
+  CHECK(line == "up=2,\"[2,3]\",done,2,20,0.5,0.625,0.625,10,1,300,200,400,,,0,0,0," +
                     run_digest(*points[1].result).hex());
   std::getline(lines, line);
-  CHECK(line == "up=3,3,failed,,,,,,,,,,,0,0,0,");
+  CHECK(line == "up=3,3,failed,,,,,,,,,,,,,0,0,0,");
   CHECK(std::ranges::count(line, ',') == std::ranges::count(header, ','));
   // Without a target, or where it is never reached, the cells are empty.
   std::istringstream none(sweep_csv({"up"}, points, std::nullopt));

@@ -78,6 +78,24 @@ TEST_CASE("why: over all rounds") {
   CHECK(one[0].critical_rounds == 1);
 }
 
+TEST_CASE("why: devices that were away are on the path") {
+  v1::Result result = example();
+  // Nobody was reachable for 4 s after round 1, and client 0 of round 2 broke off for 3 s.
+  v1::Round& second = *result.mutable_rounds(2);
+  second.set_start_s(15);
+  second.set_end_s(23);
+  second.mutable_clients(0)->set_end_s(22);
+  second.mutable_clients(0)->set_off_s(3);
+  second.mutable_clients(1)->set_end_s(19);
+  const RoundCause cause = cause_of_round(result, 2);
+  CHECK(cause.client == 0);
+  CHECK(cause.ahead_s == 3);
+  CHECK(cause.path.away_s == 7);  // 12 s since round 1, less 1 + 2 + 1 and the merge
+  CHECK(cause.path.total_s() == 12);
+  CHECK(critical_path(result).total_s() == 23);
+  CHECK(shares_by_device(result, 2)[0].off_s == 3);
+}
+
 TEST_CASE("why: a round of the server alone, a client alone, and none at all") {
   v1::Result central;
   central.add_rounds()->set_round(0);

@@ -1,0 +1,69 @@
+#include "sim/results/totals.h"
+
+namespace fedclock::results {
+
+namespace {
+
+void add(Lost& sum, const Lost& more) {
+  sum.dropped += more.dropped;
+  sum.seconds += more.seconds;
+  sum.bytes_up += more.bytes_up;
+  sum.bytes_down += more.bytes_down;
+}
+
+}  // namespace
+
+Traffic total_traffic(const v1::Result& result) {
+  Traffic traffic;
+  for (const v1::Round& round : result.rounds()) {
+    traffic.up += round.bytes_up();
+    traffic.down += round.bytes_down();
+  }
+  return traffic;
+}
+
+Lost lost_in(const v1::ClientRound& client) {
+  return {client.dropped() ? 1 : 0, client.lost_s(), client.lost_bytes_up(),
+          client.lost_bytes_down()};
+}
+
+Lost lost_in(const v1::Round& round) {
+  Lost sum;
+  for (const v1::ClientRound& client : round.clients()) add(sum, lost_in(client));
+  return sum;
+}
+
+Lost lost_in(const v1::Result& result) {
+  Lost sum;
+  for (const v1::Round& round : result.rounds()) add(sum, lost_in(round));
+  return sum;
+}
+
+std::optional<Energy> energy_of(const v1::Round& round) {
+  std::optional<Energy> sum;
+  for (const v1::ClientRound& client : round.clients()) {
+    if (!client.has_train_j()) continue;
+    if (!sum) sum.emplace();
+    sum->download_j += client.download_j();
+    sum->train_j += client.train_j();
+    sum->upload_j += client.upload_j();
+    sum->wait_j += client.wait_j();
+  }
+  return sum;
+}
+
+std::optional<Energy> energy_of(const v1::Result& result) {
+  std::optional<Energy> sum;
+  for (const v1::Round& round : result.rounds()) {
+    const std::optional<Energy> more = energy_of(round);
+    if (!more) continue;
+    if (!sum) sum.emplace();
+    sum->download_j += more->download_j;
+    sum->train_j += more->train_j;
+    sum->upload_j += more->upload_j;
+    sum->wait_j += more->wait_j;
+  }
+  return sum;
+}
+
+}  // namespace fedclock::results
