@@ -257,7 +257,8 @@ class WorldMaker {
                                platform::off_during(one_interval(0, outage.duration_s()), every_s,
                                                     every_s - std::fmod(start_s, every_s)));
     } else {
-      off = platform::off_during(one_interval(start_s, start_s + outage.duration_s()), kNever, 0);
+      const double end_s = outage.has_duration_s() ? start_s + outage.duration_s() : kNever;
+      off = platform::off_during(one_interval(start_s, end_s), kNever, 0);
     }
     const auto combine = [&](std::shared_ptr<platform::Presence>& presence) {
       presence = platform::both(presence, off);

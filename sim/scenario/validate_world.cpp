@@ -245,10 +245,10 @@ void check_outage(const v1::Scenario& scenario, const v1::Outage& values, const 
   if (outage.require("start_s", "write the second at which it begins")) {
     outage.at_least("start_s", 0);
   }
-  if (outage.require("duration_s", "write how many seconds it lasts")) {
-    outage.above("duration_s", 0, kNoLimit);
-  }
-  if (values.has_every_s() && values.every_s() < values.duration_s()) {
+  outage.above("duration_s", 0, kNoLimit);
+  if (!values.has_every_s()) return;
+  if (outage.require("duration_s", "`every_s` repeats it: write how many seconds it lasts") &&
+      values.every_s() < values.duration_s()) {
     outage.problem("every_s", "is less than `duration_s`: it would never be over");
   }
 }

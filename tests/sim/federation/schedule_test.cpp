@@ -6,46 +6,20 @@
 #include <cmath>
 
 #include "models/cost/presets.h"
-#include "sim/experiment/experiment.h"
-#include "tests/e2e/program.h"
-#include "tests/sim/fork_test.h"
+#include "tests/sim/federation/timed.h"
 
 namespace fedclock::federation {
 namespace {
 
-// tests/data/good/tiny.textproto with changes, timed only, in a process of its own. What a test
-// wants to know comes back as numbers.
-std::vector<double> timed(const std::vector<std::string>& overrides,
-                          const std::function<std::vector<double>(const v1::Result&)>& look) {
-  const auto run = [&]() -> std::vector<double> {
-    experiment::Options options;
-    options.timing_only = true;
-    experiment::Experiment experiment(
-        scenario::load_and_validate(test::tiny_scenario(), {.overrides = overrides, .library = {}}),
-        options);
-    return look(experiment.run({}, {}));
-  };
-  const test::Forked forked = test::run_forked(run);
-  INFO(forked.error);
-  REQUIRE(forked.error.empty());
-  return forked.values;
-}
-
-// The same workload, outside of the child.
-Workload workload() {
-  experiment::Options options;
-  options.timing_only = true;
-  const experiment::Experiment experiment(scenario::load_and_validate(test::tiny_scenario(), {}),
-                                          options);
-  return experiment.workload();
-}
+using test::timed;
+using test::timed_workload;
 
 constexpr double kBoardUp = 1e6;    // 8 Mbit/s in bytes/s
 constexpr double kBoardDown = 2e6;  // 16 Mbit/s
 constexpr double kBoardLatency = 0.01;
 
 TEST_CASE("a synchronous round lasts as long as its slowest client, and the merge") {
-  const Workload work = workload();
+  const Workload work = timed_workload();
   const Plan full{2};
   const cost::Machine board{"board", 0.5e12, 0.4, 25e9, 4e9, 0.01};
   const cost::Machine server{"server", 20e12, 0.5, 2000e9, 80e9, 0.001};
@@ -71,7 +45,7 @@ TEST_CASE("uploads share the server's link") {
   // 6 clients of equal devices and links upload U bytes each at the same date through a link of
   // 8 Mbit/s = 1e6 bytes/s: each gets a sixth of it, so all end 6 U / 1e6 seconds later. Downloads
   // are not touched.
-  const Workload work = workload();
+  const Workload work = timed_workload();
   const auto up = static_cast<double>(work.transfer({2}).upload_bytes);
   const auto durations =
       timed({"federation.selection={all:{}}",
@@ -94,7 +68,7 @@ TEST_CASE("uploads share the server's link") {
 }
 
 TEST_CASE("bytes of a plan: the global state down, the tuned part up") {
-  const Workload work = workload();
+  const Workload work = timed_workload();
   // Rank 4 on q, v (32 -> 32) and down (128 -> 32) of 2 layers: 4 x (64 + 64 + 160) elements a
   // layer, and a head of 4 x 32 + 4.
   const int64_t layer_elements = 4 * (64 + 64 + 160), head_elements = 4 * 32 + 4;
