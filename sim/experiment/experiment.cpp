@@ -414,10 +414,10 @@ v1::Result Experiment::description() {
 }
 
 // Of each device over the whole run, whether or not it took part.
-void Experiment::add_off_times(platform::Platform& world, double end_s, v1::Result& result) const {
+void Experiment::add_off_times(platform::Platform& world, v1::Result& result) const {
   if (world.is_always_reachable()) return;
   for (v1::ClientSummary& client : *result.mutable_clients()) {
-    const double off_s = world.off_seconds(static_cast<size_t>(client.client()), 0, end_s);
+    const double off_s = world.off_seconds(static_cast<size_t>(client.client()), 0, result.end_s());
     if (off_s > 0) client.set_off_s(off_s);
   }
 }
@@ -455,7 +455,8 @@ v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
   simulation.run(job(), "the federation");
   federation.measure_last();
   recorder.add_to(result);
-  add_off_times(world, simulation.now_s(), result);
+  result.set_end_s(simulation.now_s());
+  add_off_times(world, result);
   result.set_stop_reason(federation.stop_reason);
   if (learner->has_numbers()) {
     result.set_adapter_digest(learner->content_digest(final_state).hex());

@@ -77,7 +77,7 @@ class Experiment {
   // Tuned layers that the machine's memory holds, up to the assignment's depth; -1: not even what
   // is trained at least.
   int64_t most_layers(const cost::Machine& on) const;
-  void add_off_times(platform::Platform& world, double end_s, v1::Result& result) const;
+  void add_off_times(platform::Platform& world, v1::Result& result) const;
   void check_corpus(scenario::Problems& problems) const;
   bool has_responses() const;  // rows are answered in words, not classified
   std::filesystem::path data_path(const std::string& folder, const std::string& file,

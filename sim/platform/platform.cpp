@@ -88,12 +88,14 @@ DeviceOperation Platform::compute_on_server(double flops) {
 Platform::Broken Platform::broken(const Host& host, bool transfer, double date_s) const {
   Broken answer;
   const auto needs = [&](Presence* presence, const Host& owner, const char* what) {
-    if (presence == nullptr || answer.what != nullptr) return;
+    if (presence == nullptr) return;
     const Presence::State state = presence->at(date_s);
-    if (!state.on) {
+    if (state.on) {
+      if (answer.what == nullptr) answer.until_s = std::min(answer.until_s, state.until_s);
+    } else if (answer.what == nullptr) {
       answer = {what, &owner.name, state.until_s};
     } else {
-      answer.until_s = std::min(answer.until_s, state.until_s);
+      answer.until_s = std::max(answer.until_s, state.until_s);
     }
   };
   needs(host.presence.get(), host, "off");
@@ -109,12 +111,12 @@ bool Platform::is_reachable(std::size_t device) {
 
 double Platform::next_reachable_s(std::size_t device) {
   double date_s = simulation_.now_s();
-  while (std::isfinite(date_s)) {
+  for (int change = 0; change < kMostChanges && std::isfinite(date_s); ++change) {
     const Broken answer = broken(hosts_[device], true, date_s);
     if (answer.what == nullptr) return date_s;
     date_s = answer.until_s;
   }
-  return date_s;
+  return std::numeric_limits<double>::infinity();
 }
 
 double Platform::next_on_s(std::size_t device) {

@@ -136,7 +136,7 @@ class Platform {
   struct Broken {
     const char* what = nullptr;  // nullptr: nothing is
     const std::string* name = nullptr;
-    double until_s = std::numeric_limits<double>::infinity();  // the answer holds until then
+    double until_s = std::numeric_limits<double>::infinity();  // the answer holds at least until then
   };
   Broken broken(const Host& host, bool transfer, double date_s) const;
 

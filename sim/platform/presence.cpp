@@ -154,15 +154,19 @@ class Churn final : public Presence {
   std::vector<double> changes_s_;  // as far as anybody has asked
 };
 
+// Off for as long as one of them is known to be.
+Presence::State combined(const Presence::State& a, const Presence::State& b) {
+  if (a.on && b.on) return {true, std::min(a.until_s, b.until_s)};
+  return {false, std::max(a.on ? 0 : a.until_s, b.on ? 0 : b.until_s)};
+}
+
 class Both final : public Presence {
  public:
   Both(std::shared_ptr<Presence> a, std::shared_ptr<Presence> b)
       : a_(std::move(a)), b_(std::move(b)) {}
 
   State at(double date_s) override {
-    const State a = a_->at(date_s);
-    const State b = b_->at(date_s);
-    return {a.on && b.on, std::min(a.until_s, b.until_s)};
+    return combined(a_->at(date_s), b_->at(date_s));
   }
 
  private:
@@ -199,7 +203,7 @@ Presence::State state_at(Presence* presence, double date_s) {
 }
 
 double next_on_s(Presence* presence, double date_s) {
-  while (std::isfinite(date_s)) {
+  for (int change = 0; change < kMostChanges && std::isfinite(date_s); ++change) {
     const Presence::State state = state_at(presence, date_s);
     if (state.on) return date_s;
     date_s = state.until_s;

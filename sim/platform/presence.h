@@ -42,12 +42,14 @@ std::shared_ptr<Presence> on_until(double date_s, std::shared_ptr<Presence> then
 std::shared_ptr<Presence> churn(double mean_on_s, double mean_off_s, uint64_t seed,
                                 uint64_t device);
 
-// On where both are. Either may be nullptr, which is always on.
+// On where both are; off for as long as one of them is known to be. Either may be nullptr, which is always on.
 std::shared_ptr<Presence> both(std::shared_ptr<Presence> a, std::shared_ptr<Presence> b);
 
 // nullptr is always on, in these too.
 Presence::State state_at(Presence* presence, double date_s);
-// The first date, from this one on, at which it is on; infinity: never again.
+// The first date, from this one on, at which it is on; infinity: never again. What is still off
+// after so many changes counts as never: two things that take turns are never on together.
+inline constexpr int kMostChanges = 1'000'000;
 double next_on_s(Presence* presence, double date_s);
 // Seconds of [start, end] in which it is on.
 double on_seconds(Presence* presence, double start_s, double end_s);

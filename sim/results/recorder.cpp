@@ -35,6 +35,9 @@ ClientRecord& Recorder::add_client(int64_t round, int32_t client) {
 
 namespace {
 
+// Of a sum of durations against a difference of dates.
+constexpr double kRounding = 1e-12;
+
 // What a client's part in a round took. Fields that say nothing are left out.
 void set_costs(const ClientRecord& from, double round_start_s, double round_end_s,
                v1::ClientRound& to) {
@@ -43,11 +46,12 @@ void set_costs(const ClientRecord& from, double round_start_s, double round_end_
   to.set_download_s(from.download.seconds);
   to.set_train_s(from.train.seconds);
   to.set_upload_s(from.upload.seconds);
+  // The rest of the round; where the part had no gap, by its dates, which have the smaller rounding.
   const double busy_s = from.download.seconds + from.train.seconds + from.upload.seconds;
-  // The rest of the round; a rounding error is no wait.
-  to.set_wait_s(from.off_s == 0 && from.start_s == round_start_s && from.lost_s == 0
-                    ? round_end_s - from.end_s
-                    : std::max(0.0, round_end_s - round_start_s - busy_s - from.off_s));
+  const double gaps_s = from.end_s - round_start_s - busy_s;
+  const bool whole = from.off_s == 0 && gaps_s <= kRounding * from.end_s;
+  to.set_wait_s(whole ? round_end_s - from.end_s
+                      : std::max(0.0, round_end_s - round_start_s - busy_s - from.off_s));
   to.set_bytes_up(from.upload.bytes);
   to.set_bytes_down(from.download.bytes);
   to.set_end_s(from.end_s);

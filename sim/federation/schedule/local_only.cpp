@@ -14,7 +14,7 @@ kernel::Task<std::optional<learning::Value>> train_alone(Federation& f, int64_t 
   results::ClientRecord& record = f.recorder.add_client(round, client);
   record.depth = plan.depth;
   record.start_s = f.simulation.now_s();
-  const bool done = co_await train_on_device(f, round, record, job, plan, OnBreak::kStartAgain);
+  const bool done = co_await train_on_device(f, round, record, job, plan, OnBreak{});
   record.end_s = f.simulation.now_s();
   if (!done) {
     record.dropped = true;

@@ -56,6 +56,7 @@ kernel::Task<bool> run_phase(Federation& f, int64_t round, ClientRecord& record,
   const auto device = static_cast<size_t>(record.client);
   double left = 1;
   int64_t bytes_left = phase.bytes;
+  int32_t attempts = 0;  // that broke off and brought nothing forward
   while (true) {
     const double start_s = f.simulation.now_s();
     const double before_j = f.platform.counts_energy() ? f.platform.joules(device) : 0;
@@ -89,13 +90,16 @@ kernel::Task<bool> run_phase(Federation& f, int64_t round, ClientRecord& record,
     }
     if (end == Event::CANCELLED) throw kernel::Cancelled();
     if (end == Event::DONE) co_return true;
-    if (on_break == OnBreak::kGiveUp) co_return false;
-    if (on_break == OnBreak::kGoOn) {
+    if (on_break.answer == OnBreak::kGiveUp) co_return false;
+    const bool goes_on = on_break.answer == OnBreak::kGoOn;
+    if (goes_on) {
       left *= std::max(1 - operation.done(), kLeastShare);
       bytes_left -= moved;
     } else {
       lose(record, phase.kind, end_s - start_s, moved);
     }
+    if (goes_on && operation.done() > 0) attempts = 0;
+    if (end_s > start_s && ++attempts == on_break.max_attempts) co_return false;
     const double back_s = phase.kind == Event::TRAIN ? f.platform.next_on_s(device)
                                                      : f.platform.next_reachable_s(device);
     if (std::isinf(back_s)) co_return false;
@@ -195,6 +199,7 @@ kernel::Task<std::optional<double>> work_on_server(Federation& f, int64_t round,
     if (std::isinf(back_s)) co_return std::nullopt;
     co_await f.simulation.sleep_until(back_s, kernel::kServer);
   }
+  co_return std::nullopt;
 }
 
 }  // namespace fedclock::federation

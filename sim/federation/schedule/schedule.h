@@ -17,8 +17,13 @@ kernel::Task<learning::Value> run_centralized(Federation& federation);
 kernel::Task<learning::Value> run_local_only(Federation& federation);
 
 // What is done about work that breaks off because a device, a link or the server went off. Whatever
-// is chosen, work whose device never comes back is given up.
-enum class OnBreak { kStartAgain, kGoOn, kGiveUp };
+// is chosen, work whose device never comes back is given up, and so is a phase that has broken off
+// so many times without coming forward.
+struct OnBreak {
+  enum Answer { kStartAgain, kGoOn, kGiveUp };
+  Answer answer = kStartAgain;
+  int32_t max_attempts = 20;
+};
 
 // One client's round: download, local training, upload. The bytes are those of the client's plan.
 // Nothing where it was given up: then all of it is recorded as lost.
@@ -32,7 +37,7 @@ kernel::Task<bool> train_on_device(Federation& federation, int64_t round,
                                    const Plan& plan, OnBreak on_break);
 
 // Work on the server, from the start again where it breaks off. The seconds of the attempt that
-// succeeded; nothing when the server never comes back.
+// succeeded; nothing when the server never comes back, or has broken it off too often.
 kernel::Task<std::optional<double>> work_on_server(Federation& federation, int64_t round,
                                                    v1::Event::Phase phase, double flops);
 

@@ -10,12 +10,12 @@ namespace fedclock::federation {
 
 namespace {
 
-OnBreak on_break(v1::Synchronous::OnFailure answer) {
-  switch (answer) {
-    case v1::Synchronous::RESUME: return OnBreak::kGoOn;
+OnBreak on_break(const v1::Synchronous& answer) {
+  switch (answer.on_failure()) {
+    case v1::Synchronous::RESUME: return {OnBreak::kGoOn, answer.max_attempts()};
     case v1::Synchronous::DROP:
-    case v1::Synchronous::RESELECT: return OnBreak::kGiveUp;
-    default: return OnBreak::kStartAgain;
+    case v1::Synchronous::RESELECT: return {OnBreak::kGiveUp, answer.max_attempts()};
+    default: return {OnBreak::kStartAgain, answer.max_attempts()};
   }
 }
 
@@ -24,7 +24,7 @@ struct Round {
   Federation& f;
   int64_t number;
   learning::Value global;
-  v1::Synchronous::OnFailure on_failure;
+  const v1::Synchronous& answer;
   std::set<int32_t> unused;  // clients without a part in the round, where places are taken again
   Random random;
 
@@ -46,8 +46,8 @@ kernel::Task<std::optional<Update>> place(Round& round, int32_t client) {
   std::optional<int32_t> taken = client;
   while (taken) {
     std::optional<Update> update = co_await client_round(round.f, round.number, *taken,
-                                                         round.global, on_break(round.on_failure));
-    if (update || round.on_failure != v1::Synchronous::RESELECT) co_return update;
+                                                         round.global, on_break(round.answer));
+    if (update || round.answer.on_failure() != v1::Synchronous::RESELECT) co_return update;
     taken = round.replacement();
   }
   co_return std::nullopt;
@@ -79,10 +79,9 @@ kernel::Task<learning::Value> run_synchronous(Federation& f) {
   for (int64_t number = 1;
        co_await f.begins_round(number, participants, answer.min_reachable(), reachable); ++number) {
     const std::vector<int32_t> chosen = f.answers.selection->choose(number, reachable);
-    Round round{f,      number,
-                global, answer.on_failure(),
+    Round round{f, number, global, answer,
                 {},     Random(f.scenario.seed(), "reselection", static_cast<uint64_t>(number))};
-    if (round.on_failure == v1::Synchronous::RESELECT) {
+    if (answer.on_failure() == v1::Synchronous::RESELECT) {
       round.unused.insert(participants.begin(), participants.end());
       for (const int32_t client : chosen) round.unused.erase(client);
     }

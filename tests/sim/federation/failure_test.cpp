@@ -92,6 +92,23 @@ TEST_CASE("off in mid-training: the work starts again, or goes on where it was")
   check_near(timed(one_round("RESUME", outage), first_client), {again_s - done_s, 0});
 }
 
+TEST_CASE("a device that is never on for long enough is dropped after so many attempts") {
+  const Part part = board_part();
+  // On for 30 ms, off for 10: enough for the download, never for 60 ms of training.
+  const std::string outage = "client:0 start_s:0.03 duration_s:0.01 every_s:0.04";
+  auto overrides = one_round("WAIT", outage);
+  overrides[2] = "federation.schedule={synchronous:{max_attempts:3}}";
+  // Trains from the download's end to 0.03, from 0.04 to 0.07, from 0.08 to 0.11.
+  const double lost_s = part.download_s + (0.03 - part.download_s) + 0.03 + 0.03;
+  check_near(timed(overrides, first_client), {0.11, lost_s, 0, 0, 0.02, 1, 0.11});
+  // Going on where it was, it gets there: the work left at 0.08, then an upload that breaks off at
+  // 0.11 and goes on at 0.12.
+  const double trained_s = 0.08 + part.train_s - (0.03 - part.download_s) - 0.03;
+  const double through = std::floor((0.11 - trained_s - kLatency) * kUp);
+  check_near(timed(one_round("RESUME", outage), first_client),
+             {0.12 + kLatency + (part.bytes - through) / kUp, 0, 0, part.bytes});
+}
+
 TEST_CASE("a cut link stops the transfers alone") {
   const Part part = board_part();
   // Cut from mid-training to 0.1 s after its end: the upload waits for that, and nothing is lost.

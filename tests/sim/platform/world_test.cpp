@@ -335,6 +335,20 @@ TEST_CASE("availability: intervals that repeat, with an offset, at their very en
   }
 }
 
+TEST_CASE("two things that must both be there") {
+  auto first = std::make_shared<std::vector<Interval>>(std::vector<Interval>{{0, 1}});
+  auto second = std::make_shared<std::vector<Interval>>(std::vector<Interval>{{0.5, 2}});
+  const auto one = on_during(first, 2, 0), other = on_during(second, 2, 0);
+  const auto together = both(one, other);
+  CHECK(on_seconds(together.get(), 0, 20) == Approx(5));  // 0.5 to 1 of each 2 s
+  CHECK(next_on_s(together.get(), 1) == 2.5);
+  CHECK(both(nullptr, one) == one);
+  CHECK(both(one, nullptr) == one);
+  // One that is gone for good, and two that take turns: never again.
+  CHECK(next_on_s(both(one, off_between(3)).get(), 4) == kNever);
+  CHECK(next_on_s(both(one, on_during(first, 2, 1)).get(), 0) == kNever);
+}
+
 TEST_CASE("churn: on for its share of the time, the same for the same seed, whoever asks first") {
   const auto one = churn(30, 10, 5, 2);
   const auto other = churn(30, 10, 5, 2);
