@@ -118,6 +118,13 @@ void DeviceOperation::abandon() {
   ActivityOperation::abandon();
 }
 
+// As for a link: the radio's power in proportion to the rate, so a byte costs W / (byte/s).
+void DeviceOperation::count_wifi_energy() {
+  if (!is_transfer()) return;
+  Platform::Host& host = platform_->hosts_[host_];
+  host.wifi_joules += host.wifi_joules_byte * std::ceil(amount_) * done_;
+}
+
 std::string DeviceOperation::describe() const {
   const char* what = kind() == EventKind::kDownload ? "a download to '"
                      : kind() == EventKind::kUpload ? "an upload from '"

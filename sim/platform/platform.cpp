@@ -43,6 +43,9 @@ Platform::Platform(kernel::Simulation& simulation, const PlatformSpec& spec)
     host.bandwidth = device.bandwidth;
     host.mode_changes = device.mode_changes;
     if (spec.energy) host.idle_w = device.watts.front().idle_w;
+    if (spec.energy && device.gateway && spec.gateways[*device.gateway].wifi) {
+      host.wifi_joules_byte = device.radio_w / device.wifi_bytes_s;
+    }
     always_reachable_ = always_reachable_ && !host.presence && !host.way;
   }
   Host& server = hosts_.emplace_back();
@@ -136,7 +139,7 @@ double Platform::off_seconds(std::size_t device, double start_s, double end_s) {
 double Platform::joules(std::size_t device) const {
   ensure(energy_, "energy is asked for that is not counted");
   const Built::Host& host = hosts_[device].built;
-  double sum = sg_host_get_consumed_energy(host.host);
+  double sum = sg_host_get_consumed_energy(host.host) + hosts_[device].wifi_joules;
   if (host.up != nullptr) sum += sg_link_get_consumed_energy(host.up);
   if (host.down != nullptr) sum += sg_link_get_consumed_energy(host.down);
   return sum;

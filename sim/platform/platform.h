@@ -44,7 +44,10 @@ class [[nodiscard]] DeviceOperation final : public kernel::ActivityOperation {
   DeviceOperation(Platform& platform, std::size_t host, kernel::EventKind kind, double amount,
                   std::vector<double> by_mode = {});
 
-  Interval await_resume() const { return result(); }
+  Interval await_resume() {
+    count_wifi_energy();
+    return result();
+  }
   // Share of the bytes or of the work that was done when it broke off; 1 where it did not.
   double done() const { return done_; }
   std::string describe() const override;
@@ -58,6 +61,7 @@ class [[nodiscard]] DeviceOperation final : public kernel::ActivityOperation {
   bool is_transfer() const { return kind() != kernel::EventKind::kCompute; }
   bool check_presence();
   void adapt();
+  void count_wifi_energy();
   simgrid::s4u::Link* own_link() const;
   void start_activity(double share);
   double amount() const { return by_mode_.empty() ? amount_ : by_mode_[mode_]; }
@@ -128,6 +132,9 @@ class Platform {
     Built::Host built;
     double speed_scale = 1;  // of SimGrid's host over the device's
     double idle_w = 0;
+    // Of a WiFi station, whose link SimGrid's plug-in leaves out: J a byte, and the sum so far.
+    double wifi_joules_byte = 0;
+    double wifi_joules = 0;
     std::shared_ptr<Presence> presence;  // of the machine
     std::shared_ptr<Presence> way;       // of its link and its gateway
     std::shared_ptr<const Bandwidth> bandwidth;

@@ -2,6 +2,8 @@
 // and neither the clock nor the learning reaches the other.
 #include <catch2/catch.hpp>
 
+#include <fstream>
+
 #include "sim/results/files.h"
 #include "tests/e2e/program.h"
 
@@ -45,6 +47,40 @@ TEST_CASE("the same bytes with any number of workers and whatever the environmen
     CHECK(read_file(here / "b/rounds.csv") == read_file(here / "a/rounds.csv"));
     CHECK(read_file(here / "b/clients.csv") == read_file(here / "a/clients.csv"));
   }
+}
+
+// Availability from a table, with everything else that a world can be.
+TEST_CASE("the same availability trace and seed: the same event log with any number of workers") {
+  const Workplace here;
+  std::ofstream(here / "days.csv") << "client_id,start_s,end_s\n"
+                                      "10,0,0.15\n10,0.2,3\n9,0,0.03\n9,0.06,2.5\n11,0.1,2\n";
+  const std::string run =
+      "run " + tiny_scenario() + " --no-store --data ."
+      " --set 'federation.schedule={synchronous:{on_failure:RESELECT}}'" +
+      " --set 'federation.selection={random:{count:4}}'" +
+      " --set 'platform.devices[0].availability={trace:{file:\"days.csv\" period_s:3}}'" +
+      " --set 'platform.devices[1].availability={churn:{mean_on_s:0.2 mean_off_s:0.05}}'" +
+      " --set 'platform.devices[0].network={latency_s:0.01 " +
+      "drawn:{every_s:0.02 down_mbit_s:{uniform:{low:4 high:20}}}}' --set stop.rounds=8";
+  const Ran first = here.run(run + " --workers 1 --out a");
+  INFO(first.err);
+  REQUIRE(first.code == 0);
+  const std::string events = read_file(here / "a/events.csv");
+  CHECK_THAT(events, Contains(",broken\n") && Contains(",done\n"));
+  CHECK_THAT(first.out, Contains("parts dropped"));
+  for (const char* workers : {"2", "5"}) {
+    CAPTURE(workers);
+    REQUIRE(here.run(run + " --overwrite --out b --workers " + workers).code == 0);
+    CHECK(read_file(here / "b/events.csv") == events);
+    CHECK(read_file(here / "b/result.pb") == read_file(here / "a/result.pb"));
+  }
+  // And without the learning; another trace is another world.
+  REQUIRE(here.run(run + " --overwrite --out b --timing-only").code == 0);
+  CHECK(read_file(here / "b/events.csv") == events);
+  std::ofstream(here / "days.csv", std::ios::app) << "12,0,1\n";
+  REQUIRE(here.run(run + " --overwrite --out b --timing-only").code == 0);
+  CHECK(results::read_result(here / "b").world_digest() !=
+        results::read_result(here / "a").world_digest());
 }
 
 // Dropout is learnt by stock operators (models/learning/reference.h).

@@ -388,6 +388,37 @@ TEST_CASE("energy of a round: idle, busy and the radio, by SimGrid's plug-ins") 
   check_dates(result, {20, 50, 64, 22});
 }
 
+TEST_CASE("energy of a WiFi station's radio goes with its bytes, also of what broke off") {
+  PlatformSpec spec = plain_world(2);
+  spec.energy = true;
+  spec.gateways.push_back({"cell", 1e6, 1e6, 0, true, nullptr});
+  for (DeviceSpec& device : spec.devices) {
+    device.gateway = 0;
+    device.wifi_bytes_s = 50;
+    device.watts = {{1, 1}};
+    device.radio_w = 3;
+  }
+  spec.devices[1].presence = off_between(2);
+  const auto result = run_world(spec, [](World world) -> Task<void> {
+    const auto try_up = [](World in, std::size_t device) -> Task<double> {
+      try {
+        co_await in.platform.upload(device, 100);
+      } catch (const Failed&) {
+      }
+      co_return in.now_s();
+    };
+    std::vector<Task<double>> tasks;
+    tasks.push_back(try_up(world, 0));
+    tasks.push_back(try_up(world, 1));
+    co_await note_all(world, std::move(tasks));
+    world.log.push_back(world.platform.joules(0));
+    world.log.push_back(world.platform.joules(1));
+  });
+  // 25 each until the second goes off at 2, then 50: 2 + 50/50. Radio: 100 bytes at 3 W / 50 byte/s;
+  // 50 of the other. Idle: 1 W for 3 s.
+  check_dates(result, {3, 2, 6 + 3, 3 + 3});
+}
+
 TEST_CASE("energy follows a power mode that changes in mid-execution") {
   auto changes = std::make_shared<ModeChanges>();
   changes->every_s = 3;
