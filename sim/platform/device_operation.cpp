@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "sim/platform/platform.h"
@@ -39,19 +40,54 @@ void DeviceOperation::begin() {
   begun_ = true;
 }
 
-// The latency is over, or something that the operation depends on has changed.
+// The latency is over, or something that the operation depends on has changed, or it is done.
 void DeviceOperation::on_date() {
-  if (!check_presence()) return;
-  if (!started_ && agenda().now_s() < start_s_) {
-    return arm(std::min(start_s_, next_change_s_));
+  if (started_ && agenda().now_s() >= end_s_) {
+    share()->leave(*this, agenda().now_s());
+    return Operation::on_date();
   }
-  // SimGrid bounds a flow by the bandwidth that its links have when it starts, for good: a link
-  // whose bandwidth changes gets the present one after that.
-  if (is_transfer() && !started_) start_activity(1);
-  adapt();
-  if (!is_transfer() && !started_) start_activity(1);
+  if (!check_presence()) return;
+  if (started_ || agenda().now_s() >= start_s_) {
+    if (!started_) start(1);
+    if (is_transfer()) {
+      adapt_link();
+    } else {
+      adapt_mode();
+    }
+  }
+  if (waiting()) wait_on();
+}
+
+void DeviceOperation::start(double share) {
+  // The mode first: it says how much work there is.
+  if (!is_transfer()) adapt_mode();
   started_ = true;
-  if (waiting() && std::isfinite(next_change_s_)) arm(next_change_s_);
+  if (FairShare* closed = closed_form()) {
+    closed->join(*this, whole() * share, agenda().now_s());
+  } else {
+    start_activity(share);
+  }
+}
+
+// Until the next date at which something happens to it; SimGrid tells of an end by itself.
+void DeviceOperation::wait_on() {
+  agenda().disarm(*this);
+  const double next_s = std::min(started_ ? end_s_ : start_s_, next_change_s_);
+  if (std::isfinite(next_s)) arm(next_s);
+}
+
+void DeviceOperation::on_share(double end_s) {
+  end_s_ = end_s;
+  wait_on();
+}
+
+FairShare* DeviceOperation::closed_form() const {
+  Platform::Host& host = platform_->hosts_[host_];
+  switch (kind()) {
+    case EventKind::kDownload: return platform_->closed_down_ ? &host.down : nullptr;
+    case EventKind::kUpload: return platform_->closed_up_ ? &host.up : nullptr;
+    default: return platform_->closed_work_ ? &host.processor : nullptr;
+  }
 }
 
 bool DeviceOperation::check_presence() {
@@ -63,26 +99,43 @@ bool DeviceOperation::check_presence() {
   return false;
 }
 
-// The link's bandwidth and the device's power mode, as they are from this date on.
-void DeviceOperation::adapt() {
-  Platform::Host& host = platform_->hosts_[host_];
-  if (is_transfer()) {
-    if (!host.bandwidth) return;
-    const Rates rates = host.bandwidth->at(agenda().now_s());
-    next_change_s_ = std::min(next_change_s_, rates.until_s);
-    own_link()->set_bandwidth(kind() == EventKind::kUpload ? rates.up_bytes_s : rates.down_bytes_s);
-    return;
+// The link's bandwidth, as it is from this date on.
+void DeviceOperation::adapt_link() {
+  const Platform::Host& host = platform_->hosts_[host_];
+  if (!host.bandwidth) return;
+  const Rates rates = host.bandwidth->at(agenda().now_s());
+  next_change_s_ = std::min(next_change_s_, rates.until_s);
+  set_bandwidth(kind() == EventKind::kUpload ? rates.up_bytes_s : rates.down_bytes_s);
+}
+
+void DeviceOperation::set_bandwidth(double bytes_s) {
+  if (FairShare* closed = closed_form()) {
+    closed->set_capacity(bytes_s, agenda().now_s());
+  } else {
+    own_link()->set_bandwidth(bytes_s);
   }
+}
+
+// The device's power mode, likewise. The share of the work that is left goes on in the new one.
+void DeviceOperation::adapt_mode() {
+  Platform::Host& host = platform_->hosts_[host_];
   if (!host.mode_changes) return;
-  const ModeChanges::Mode mode = host.mode_changes->at(agenda().now_s(), platform_->round_, host_);
+  const double now_s = agenda().now_s();
+  const ModeChanges::Mode mode = host.mode_changes->at(now_s, platform_->round_, host_);
   next_change_s_ = std::min(next_change_s_, mode.until_s);
   if (started_ && mode.number == mode_) return;
   const double left = started_ ? activity_share() : 1;
-  const bool other_amount = !by_mode_.empty();
-  if (started_ && other_amount) drop_activity();
+  const bool other_amount = started_ && !by_mode_.empty();
+  FairShare* closed = closed_form();
+  if (other_amount && closed == nullptr) drop_activity();
   mode_ = mode.number;
-  host.built.host->set_pstate(mode_);
-  if (started_ && other_amount) start_activity(left);
+  if (closed != nullptr) {
+    closed->set_capacity(host.mode_speeds_flops[mode_], now_s);
+    if (other_amount) closed->set_left(*this, whole() * left, now_s);
+  } else {
+    host.built.host->set_pstate(mode_);
+    if (other_amount) start_activity(left);
+  }
 }
 
 s4u::Link* DeviceOperation::own_link() const {
@@ -90,31 +143,40 @@ s4u::Link* DeviceOperation::own_link() const {
   return kind() == EventKind::kUpload ? host.up : host.down;
 }
 
+// Bytes, or flops of SimGrid's host in the present mode.
+double DeviceOperation::whole() const {
+  if (is_transfer()) return std::ceil(amount_);
+  return (by_mode_.empty() ? amount_ : by_mode_[mode_]) * platform_->hosts_[host_].speed_scale;
+}
+
 void DeviceOperation::start_activity(double share) {
   s4u::Host& host = *platform_->hosts_[host_].built.host;
   s4u::Host& server = *platform_->hosts_.back().built.host;
   begun_share_ = share;
+  end_s_ = std::numeric_limits<double>::infinity();
+  // SimGrid bounds a flow by the bandwidth that its links have when it starts, for good: a link
+  // whose bandwidth changes gets the present one after that.
   if (is_transfer() && platform_->hosts_[host_].bandwidth) own_link()->set_bandwidth(kUnbounded);
   switch (kind()) {
     case EventKind::kDownload:
-      start_transfer(server, host, static_cast<std::uint64_t>(std::ceil(amount_)));
+      start_transfer(server, host, static_cast<std::uint64_t>(whole()));
       break;
     case EventKind::kUpload:
-      start_transfer(host, server, static_cast<std::uint64_t>(std::ceil(amount_)));
+      start_transfer(host, server, static_cast<std::uint64_t>(whole()));
       break;
-    default: start_execution(host, amount() * share * platform_->hosts_[host_].speed_scale);
+    default: start_execution(host, whole() * share);
   }
 }
 
 // Share of the whole that is still to do.
 double DeviceOperation::activity_share() const {
-  const double whole =
-      is_transfer() ? std::ceil(amount_) : amount() * platform_->hosts_[host_].speed_scale;
-  return std::min(begun_share_, remaining() / whole);
+  if (share() != nullptr) return share()->left(*this, agenda().now_s()) / whole();
+  return std::min(begun_share_, remaining() / whole());
 }
 
 void DeviceOperation::abandon() {
   done_ = started_ ? 1 - activity_share() : 0;
+  if (share() != nullptr) share()->leave(*this, agenda().now_s());
   ActivityOperation::abandon();
 }
 
@@ -122,7 +184,7 @@ void DeviceOperation::abandon() {
 void DeviceOperation::count_wifi_energy() {
   if (!is_transfer()) return;
   Platform::Host& host = platform_->hosts_[host_];
-  host.wifi_joules += host.wifi_joules_byte * std::ceil(amount_) * done_;
+  host.wifi_joules += host.wifi_joules_byte * whole() * done_;
 }
 
 std::string DeviceOperation::describe() const {

@@ -22,11 +22,29 @@ void require_amount(double value, const std::string& owner, const char* what, co
                    "; a cost that is missing or zero is an error, give a finite one above 0");
 }
 
+// What is known of a platform that needs no hosts and links.
+Built without_simgrid(const PlatformSpec& spec) {
+  Built built;
+  for (const DeviceSpec& device : spec.devices) {
+    built.devices.push_back({.up_latency_s = device.latency_s, .down_latency_s = device.latency_s});
+  }
+  return built;
+}
+
 }  // namespace
 
 Platform::Platform(kernel::Simulation& simulation, const PlatformSpec& spec)
     : simulation_(simulation), energy_(spec.energy) {
-  Built built = build(simulation, spec);
+  // SimGrid is asked where devices share something, where it models more than the sharing, and
+  // where it counts energy.
+  const bool closed = spec.closed_form && !spec.energy && !spec.file;
+  const bool alone = closed && spec.gateways.empty() && spec.model == NetworkModel::kFluid;
+  closed_work_ = closed;
+  closed_up_ = alone && !spec.server.ingress_bytes_s;
+  closed_down_ = alone && !spec.server.egress_bytes_s;
+  const bool all_closed = closed_up_ && closed_down_;
+  if (all_closed) check(spec);
+  Built built = all_closed ? without_simgrid(spec) : build(simulation, spec);
   hosts_.reserve(spec.devices.size() + 1);
   for (std::size_t i = 0; i < spec.devices.size(); ++i) {
     const DeviceSpec& device = spec.devices[i];
@@ -42,6 +60,10 @@ Platform::Platform(kernel::Simulation& simulation, const PlatformSpec& spec)
                     device.gateway ? spec.gateways[*device.gateway].presence : nullptr);
     host.bandwidth = device.bandwidth;
     host.mode_changes = device.mode_changes;
+    host.mode_speeds_flops = device.mode_speeds_flops;
+    host.up = FairShare(device.up_bytes_s);
+    host.down = FairShare(device.down_bytes_s);
+    host.processor = FairShare(speed_flops);
     if (spec.energy) host.idle_w = device.watts.front().idle_w;
     if (spec.energy && device.gateway && spec.gateways[*device.gateway].wifi) {
       host.wifi_joules_byte = device.radio_w / device.wifi_bytes_s;
@@ -52,6 +74,7 @@ Platform::Platform(kernel::Simulation& simulation, const PlatformSpec& spec)
   server.name = spec.server.name;
   server.built = built.server;
   server.presence = spec.server.presence;
+  server.processor = FairShare(spec.server.speed_flops);
   if (spec.file) server.speed_scale = server.built.host->get_speed() / spec.server.speed_flops;
   always_reachable_ = always_reachable_ && !server.presence;
 }
@@ -76,7 +99,7 @@ DeviceOperation Platform::compute(std::size_t device, double flops) {
 
 DeviceOperation Platform::compute_by_mode(std::size_t device, std::vector<double> flops) {
   ensure(device < device_count(), "work on a device that does not exist");
-  const std::size_t modes = std::max<std::size_t>(1, hosts_[device].built.host->get_pstate_count());
+  const std::size_t modes = std::max<std::size_t>(1, hosts_[device].mode_speeds_flops.size());
   ensure(flops.size() == modes, "work by mode that does not name every mode");
   for (const double of_mode : flops) require_amount(of_mode, device_name(device), "work", "flops");
   const double first = flops.front();

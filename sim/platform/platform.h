@@ -15,7 +15,9 @@
 // fleet costs what it does, not what it is.
 //
 // Only links that can be a bottleneck should be described: one that is shared couples all its
-// flows, and the cost of an event grows with the flows that are under way on it.
+// flows, and the cost of an event grows with the flows that are under way on it. Where nothing is
+// shared between devices, dates follow in closed form (sim/platform/fair_share.h), and SimGrid is
+// not asked; where it is asked for nothing at all, it does not even hear of the fleet.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +29,7 @@
 #include "sim/kernel/activity.h"
 #include "sim/kernel/outcome.h"
 #include "sim/kernel/simulation.h"
+#include "sim/platform/fair_share.h"
 #include "sim/platform/spec.h"
 #include "sim/platform/topology.h"
 
@@ -37,7 +40,7 @@ class Platform;
 // What Platform's functions return: await it, for the interval in which it ran. Throws
 // kernel::Failed when the device (or for transfers its link, its gateway or the server) is off, or
 // goes off meanwhile. What ends at the very date at which something goes off has ended well.
-class [[nodiscard]] DeviceOperation final : public kernel::ActivityOperation {
+class [[nodiscard]] DeviceOperation final : public kernel::ActivityOperation, ShareUser {
  public:
   // Platform makes these. The amount is in bytes, or in flops for kCompute; `by_mode` gives the
   // flops in each power mode instead, for work whose time does not go with 1 / speed.
@@ -56,15 +59,21 @@ class [[nodiscard]] DeviceOperation final : public kernel::ActivityOperation {
   void begin() override;
   void on_date() override;
   void abandon() override;
+  void on_share(double end_s) override;
   std::string failure() const override;
 
   bool is_transfer() const { return kind() != kernel::EventKind::kCompute; }
   bool check_presence();
-  void adapt();
+  void adapt_link();
+  void adapt_mode();
+  void set_bandwidth(double bytes_s);
+  void wait_on();
   void count_wifi_energy();
   simgrid::s4u::Link* own_link() const;
+  FairShare* closed_form() const;
+  void start(double share);
   void start_activity(double share);
-  double amount() const { return by_mode_.empty() ? amount_ : by_mode_[mode_]; }
+  double whole() const;
   double activity_share() const;
 
   Platform* platform_;
@@ -74,6 +83,7 @@ class [[nodiscard]] DeviceOperation final : public kernel::ActivityOperation {
   std::size_t mode_ = 0;
   double start_s_ = 0;        // date at which the latency is over
   double next_change_s_ = 0;  // of what it depends on
+  double end_s_ = 0;          // in closed form: date at which it is done; infinity: not begun
   double begun_share_ = 0;    // with which the present activity began
   double done_ = 1;
   bool begun_ = false;    // it was possible at first
@@ -139,11 +149,14 @@ class Platform {
     std::shared_ptr<Presence> way;       // of its link and its gateway
     std::shared_ptr<const Bandwidth> bandwidth;
     std::shared_ptr<const ModeChanges> mode_changes;
+    std::vector<double> mode_speeds_flops;
+    FairShare up, down, processor;  // in closed form
   };
   struct Broken {
     const char* what = nullptr;  // nullptr: nothing is
     const std::string* name = nullptr;
-    double until_s = std::numeric_limits<double>::infinity();  // the answer holds at least until then
+    double until_s =
+        std::numeric_limits<double>::infinity();  // the answer holds at least until then
   };
   Broken broken(const Host& host, bool transfer, double date_s) const;
 
@@ -154,6 +167,7 @@ class Platform {
   int64_t round_ = 0;
   bool always_reachable_ = true;
   bool energy_ = false;
+  bool closed_up_, closed_down_, closed_work_;  // what is computed without SimGrid
 };
 
 }  // namespace fedclock::platform

@@ -165,9 +165,7 @@ class Both final : public Presence {
   Both(std::shared_ptr<Presence> a, std::shared_ptr<Presence> b)
       : a_(std::move(a)), b_(std::move(b)) {}
 
-  State at(double date_s) override {
-    return combined(a_->at(date_s), b_->at(date_s));
-  }
+  State at(double date_s) override { return combined(a_->at(date_s), b_->at(date_s)); }
 
  private:
   std::shared_ptr<Presence> a_, b_;

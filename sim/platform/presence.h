@@ -42,7 +42,8 @@ std::shared_ptr<Presence> on_until(double date_s, std::shared_ptr<Presence> then
 std::shared_ptr<Presence> churn(double mean_on_s, double mean_off_s, uint64_t seed,
                                 uint64_t device);
 
-// On where both are; off for as long as one of them is known to be. Either may be nullptr, which is always on.
+// On where both are; off for as long as one of them is known to be. Either may be nullptr, which is
+// always on.
 std::shared_ptr<Presence> both(std::shared_ptr<Presence> a, std::shared_ptr<Presence> b);
 
 // nullptr is always on, in these too.

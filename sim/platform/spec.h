@@ -88,6 +88,8 @@ struct PlatformSpec {
   std::vector<GatewaySpec> gateways;
   std::optional<SimGridFile> file;
   bool energy = false;  // whether SimGrid's energy plug-ins count joules
+  // Whether what devices share with nobody is computed without SimGrid: the same dates, faster.
+  bool closed_form = true;
 };
 
 // InputError for a speed or bandwidth that is not finite or not above 0, a latency that is not

@@ -20,8 +20,8 @@ namespace fedclock::platform {
 
 struct Built {
   struct Host {
-    simgrid::s4u::Host* host = nullptr;
-    simgrid::s4u::Link* up = nullptr;  // its own links; nullptr: none
+    simgrid::s4u::Host* host = nullptr;  // nullptr where SimGrid is not needed
+    simgrid::s4u::Link* up = nullptr;    // its own links; nullptr: none
     simgrid::s4u::Link* down = nullptr;
     // Of the way to the server and back, where fedclock waits for it rather than SimGrid.
     double up_latency_s = 0, down_latency_s = 0;

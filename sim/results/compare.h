@@ -13,7 +13,7 @@ namespace fedclock::results {
 struct Reached {
   int32_t round = 0;
   double simulated_s = 0;
-  int64_t bytes = 0;  // up and down, of all rounds until then
+  int64_t bytes = 0;             // up and down, of all rounds until then
   std::optional<double> joules;  // of the devices, likewise; nothing where they are not counted
 };
 

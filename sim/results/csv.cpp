@@ -67,8 +67,7 @@ std::string rounds_csv(const v1::Result& result) {
                         number(r.has_train_loss(), r.train_loss()),
                         number(r.has_client_accuracy(), r.client_accuracy()), r.bytes_up(),
                         r.bytes_down(), mean.download_s, mean.train_s, mean.upload_s, mean.wait_s,
-                        r.merge_s(), mean.off_s, lost_columns(lost_in(r)),
-                        joules_column(r));
+                        r.merge_s(), mean.off_s, lost_columns(lost_in(r)), joules_column(r));
   }
   return text;
 }
@@ -76,18 +75,20 @@ std::string rounds_csv(const v1::Result& result) {
 std::string clients_csv(const v1::Result& result) {
   std::string text =
       "round,client,device,depth,train_rows,train_loss,accuracy,bytes_up,bytes_down,download_s,"
-      "train_s,upload_s,wait_s,end_s,critical,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,download_j,"
+      "train_s,upload_s,wait_s,end_s,critical,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,"
+      "download_j,"
       "train_j,upload_j,wait_j\n";
   for (const v1::Round& r : result.rounds()) {
     const v1::ClientRound* critical = last_client(r).client;
     for (const v1::ClientRound& c : r.clients()) {
       const v1::ClientSummary& who = result.clients(c.client());
-      text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", r.round(), c.client(),
-                          csv_field(who.device()), c.depth(), who.train_rows(),
+      text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", r.round(),
+                          c.client(), csv_field(who.device()), c.depth(), who.train_rows(),
                           number(c.has_train_loss(), c.train_loss()),
                           number(c.has_accuracy(), c.accuracy()), c.bytes_up(), c.bytes_down(),
                           c.download_s(), c.train_s(), c.upload_s(), c.wait_s(), c.end_s(),
-                          &c == critical ? 1 : 0, c.off_s(), lost_columns(lost_in(c)), joules_columns(c));
+                          &c == critical ? 1 : 0, c.off_s(), lost_columns(lost_in(c)),
+                          joules_columns(c));
     }
   }
   return text;

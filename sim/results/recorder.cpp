@@ -46,7 +46,8 @@ void set_costs(const ClientRecord& from, double round_start_s, double round_end_
   to.set_download_s(from.download.seconds);
   to.set_train_s(from.train.seconds);
   to.set_upload_s(from.upload.seconds);
-  // The rest of the round; where the part had no gap, by its dates, which have the smaller rounding.
+  // The rest of the round; where the part had no gap, by its dates, which have the smaller
+  // rounding.
   const double busy_s = from.download.seconds + from.train.seconds + from.upload.seconds;
   const double gaps_s = from.end_s - round_start_s - busy_s;
   const bool whole = from.off_s == 0 && gaps_s <= kRounding * from.end_s;

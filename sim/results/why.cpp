@@ -100,8 +100,8 @@ std::vector<DeviceShare> shares_by_device(const v1::Result& result, std::optiona
   }
   for (DeviceShare& share : shares) {
     const auto count = static_cast<double>(share.client_rounds);
-    for (double* sum : {&share.download_s, &share.train_s, &share.upload_s, &share.wait_s,
-                        &share.off_s}) {
+    for (double* sum :
+         {&share.download_s, &share.train_s, &share.upload_s, &share.wait_s, &share.off_s}) {
       *sum /= count;
     }
   }

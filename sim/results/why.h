@@ -1,10 +1,10 @@
 // Why a round took as long as it did: the chain of phases that its end waited for, and who waited.
 //
 // A round of a synchronous schedule ends when the last client's upload has been merged, so its
-// critical path is that client's download, training and upload, and the merge; the others wait. What
-// is left of the time since the round before was spent on devices that were away: until enough of
-// them were reachable, until one that broke off was back, or until a client was given up whose place
-// the last one took.
+// critical path is that client's download, training and upload, and the merge; the others wait.
+// What is left of the time since the round before was spent on devices that were away: until enough
+// of them were reachable, until one that broke off was back, or until a client was given up whose
+// place the last one took.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +49,7 @@ RoundCause cause_of_round(const v1::Result& result, int64_t round);
 struct DeviceShare {
   std::string device;
   int64_t client_rounds = 0;
-  int64_t critical_rounds = 0;                                   // in which one of them was last
+  int64_t critical_rounds = 0;  // in which one of them was last
   // Means over client_rounds.
   double download_s = 0, train_s = 0, upload_s = 0, wait_s = 0, off_s = 0;
 };

@@ -55,7 +55,8 @@ TEST_CASE("the same availability trace and seed: the same event log with any num
   std::ofstream(here / "days.csv") << "client_id,start_s,end_s\n"
                                       "10,0,0.15\n10,0.2,3\n9,0,0.03\n9,0.06,2.5\n11,0.1,2\n";
   const std::string run =
-      "run " + tiny_scenario() + " --no-store --data ."
+      "run " + tiny_scenario() +
+      " --no-store --data ."
       " --set 'federation.schedule={synchronous:{on_failure:RESELECT}}'" +
       " --set 'federation.selection={random:{count:4}}'" +
       " --set 'platform.devices[0].availability={trace:{file:\"days.csv\" period_s:3}}'" +

@@ -87,8 +87,8 @@ void print_losses_and_energy(const v1::Result& result) {
   if (const std::optional<results::Energy> energy = results::energy_of(result)) {
     print_line("energy", fmt::format("{}: training {}, download {}, upload {}, waiting {}",
                                      joules_text(energy->total_j()), joules_text(energy->train_j),
-                                     joules_text(energy->download_j),
-                                     joules_text(energy->upload_j), joules_text(energy->wait_j)));
+                                     joules_text(energy->download_j), joules_text(energy->upload_j),
+                                     joules_text(energy->wait_j)));
   }
 }
 

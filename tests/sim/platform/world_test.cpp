@@ -414,8 +414,8 @@ TEST_CASE("energy of a WiFi station's radio goes with its bytes, also of what br
     world.log.push_back(world.platform.joules(0));
     world.log.push_back(world.platform.joules(1));
   });
-  // 25 each until the second goes off at 2, then 50: 2 + 50/50. Radio: 100 bytes at 3 W / 50 byte/s;
-  // 50 of the other. Idle: 1 W for 3 s.
+  // 25 each until the second goes off at 2, then 50: 2 + 50/50. Radio: 100 bytes at 3 W / 50
+  // byte/s; 50 of the other. Idle: 1 W for 3 s.
   check_dates(result, {3, 2, 6 + 3, 3 + 3});
 }
 

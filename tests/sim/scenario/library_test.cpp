@@ -43,10 +43,9 @@ TEST_CASE("every device of the library runs, and its energy can be counted") {
   CHECK(profiles("devices").size() >= 12);
   for (const std::string& name : profiles("devices")) {
     INFO(name);
-    const v1::Scenario scenario =
-        quickstart_with({"platform.devices=[{profile:\"" + name +
-                             "\" count:2 network:{profile:\"star\"}}]",
-                         "platform.energy=true", "task.partition.min_rows=10"});
+    const v1::Scenario scenario = quickstart_with(
+        {"platform.devices=[{profile:\"" + name + "\" count:2 network:{profile:\"star\"}}]",
+         "platform.energy=true", "task.partition.min_rows=10"});
     CHECK(scenario.platform().devices(0).device().assumptions_size() > 0);
   }
 }
@@ -55,9 +54,9 @@ TEST_CASE("every network of the library runs, says what is assumed, and has a ra
   CHECK(profiles("networks").size() >= 8);
   for (const std::string& name : profiles("networks")) {
     INFO(name);
-    const v1::Scenario scenario = quickstart_with(
-        {"platform.devices=[{profile:\"jetson-tx2\" count:20 network:{profile:\"" + name +
-         "\"}}]"});
+    const v1::Scenario scenario =
+        quickstart_with({"platform.devices=[{profile:\"jetson-tx2\" count:20 network:{profile:\"" +
+                         name + "\"}}]"});
     const v1::AccessLink& link = scenario.platform().devices(0).network();
     CHECK_FALSE(link.has_profile());
     CHECK(link.assumptions_size() > 0);
@@ -80,8 +79,8 @@ TEST_CASE("a scenario's own fields override a network profile, whatever kind of 
       link("profile:\"mobile\" drawn:{down_mbit_s:{uniform:{low:1 high:2}}}");
   CHECK(drawn.has_drawn());
   CHECK_FALSE(drawn.has_up_mbit_s());
-  CHECK_THROWS_WITH(link("profile:\"mobil\""), Catch::Contains("did you mean") &&
-                                                   Catch::Contains("mobile"));
+  CHECK_THROWS_WITH(link("profile:\"mobil\""),
+                    Catch::Contains("did you mean") && Catch::Contains("mobile"));
 }
 
 TEST_CASE("weights are dealt out as counts that sum up to the total") {
