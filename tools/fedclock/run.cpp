@@ -79,10 +79,11 @@ void print_accuracies(const v1::Result& result) {
 void print_losses_and_energy(const v1::Result& result) {
   const results::Lost lost = results::lost_in(result);
   if (lost.any()) {
-    print_line("lost", fmt::format("{} parts dropped; {} of devices' work, {} up, {} down",
-                                   lost.dropped, duration_text(lost.seconds),
-                                   bytes_text(static_cast<double>(lost.bytes_up)),
-                                   bytes_text(static_cast<double>(lost.bytes_down))));
+    print_line("lost",
+               fmt::format("{} part{} dropped; {} of devices' work, {} up, {} down", lost.dropped,
+                           lost.dropped == 1 ? "" : "s", duration_text(lost.seconds),
+                           bytes_text(static_cast<double>(lost.bytes_up)),
+                           bytes_text(static_cast<double>(lost.bytes_down))));
   }
   if (const std::optional<results::Energy> energy = results::energy_of(result)) {
     print_line("energy", fmt::format("{}: training {}, download {}, upload {}, waiting {}",

@@ -1,7 +1,7 @@
-// Random worlds: whatever the topology, the sizes, the churn and the schedule, a run ends, time goes
-// forward, bytes are conserved, and every second of every device is accounted for.
-#include <catch2/catch.hpp>
+// Random worlds: whatever the topology, the sizes, the churn and the schedule, a run ends, time
+// goes forward, bytes are conserved, and every second of every device is accounted for.
 #include <fmt/format.h>
+#include <catch2/catch.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -147,7 +147,7 @@ class WorldMaker {
   Random random_;
 };
 
-#define HOLDS(condition)                                             \
+#define HOLDS(condition) \
   if (!(condition)) throw std::runtime_error(fmt::format("{} does not hold", #condition))
 
 struct Span {
