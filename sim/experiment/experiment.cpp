@@ -17,8 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using scenario::Problems;
 
-constexpr double kGiga = 1e9;
-
 // The same in every checkout: folders are left out, their contents have digests of their own.
 Digest scenario_digest(v1::Scenario scenario) {
   scenario::for_each_folder(scenario,
@@ -62,7 +60,9 @@ Experiment::Experiment(const scenario::Loaded& loaded, const Options& options)
   make_clients();
   make_workload(problems);
   problems.throw_if_any();
-  if (!options.allow_out_of_memory) fit_memory(problems);
+  if (!options.allow_out_of_memory) {
+    fit_ = fit_memory(scenario(), world_, *workload_, timed_name_, problems);
+  }
   problems.throw_if_any();
 }
 
@@ -253,61 +253,6 @@ void Experiment::make_workload(Problems& problems) {
   }
 }
 
-int64_t Experiment::most_layers(const cost::Machine& on) const {
-  const int64_t least = workload_->spec().head_outputs > 0 ? 0 : 1;
-  for (int64_t depth = workload_->spec().deepest; depth >= least; --depth) {
-    if (cost::taken_bytes(on, workload_->memory({depth}).total()) <= on.memory_bytes) return depth;
-  }
-  return -1;
-}
-
-// What becomes of devices whose memory does not hold their training, as the assignment says.
-void Experiment::fit_memory(Problems& problems) {
-  const v1::Platform& platform = scenario().platform();
-  const int64_t depth = workload_->spec().deepest;
-  const auto refuse = [&](const cost::Machine& on, const v1::Device& device,
-                          const std::string& path) {
-    const double needed = cost::taken_bytes(on, workload_->memory({depth}).total());
-    problems.add(path + ".device.memory_gb", fmt::format("{}", device.memory_gb()),
-                 fmt::format("{} does not hold the training of {} at depth {}, which needs {:.3g} "
-                             "GB: tune fewer layers, take smaller batches or another device, or "
-                             "say in federation.assignment.uniform.when_too_large what becomes of "
-                             "it",
-                             device.name(), timed_name_, depth, needed / kGiga));
-  };
-  if (scenario().federation().schedule().has_centralized()) {
-    if (most_layers(*world_.server) < depth) {
-      refuse(*world_.server, platform.server().device(), "platform.server");
-    }
-    return;
-  }
-  const auto answer = scenario().federation().assignment().uniform().when_too_large();
-  size_t left = 0;
-  for (int group = 0; group < platform.devices_size(); ++group) {
-    const v1::Device& device = platform.devices(group).device();
-    const int32_t count = platform.devices(group).count();
-    const cost::Machine on = world_.machines[most_layers_.size()]->front();
-    const int64_t most = most_layers(on);
-    most_layers_.insert(most_layers_.end(), static_cast<size_t>(count), most);
-    const bool whole = most >= depth;
-    const bool out = !whole && (most < 0 || answer == v1::UniformAssignment::LEAVE_OUT);
-    if (!whole && answer == v1::UniformAssignment::REFUSE) {
-      refuse(on, device, scenario::item_path("platform.devices", group));
-    } else if (!whole) {
-      notes_.push_back(fmt::format("{} x {}: memory of {} GB holds {} of {} layers: {}", count,
-                                   device.name(), device.memory_gb(),
-                                   most < 0 ? "none" : fmt::format("{}", most), depth,
-                                   out ? "left out" : fmt::format("tunes {}", most)));
-    }
-    if (!out) left += static_cast<size_t>(count);
-  }
-  if (left == 0 && problems.empty()) {
-    problems.add("federation.assignment.uniform.when_too_large", "",
-                 "leaves no client: no device's memory holds the training; take smaller batches, "
-                 "fewer tokens or other devices");
-  }
-}
-
 std::string Experiment::model_name() const {
   return fmt::format("{} of {} layers, width {}",
                      architecture_.kind == nn::Kind::kEncoder ? "encoder" : "decoder",
@@ -400,7 +345,7 @@ v1::Result Experiment::description() {
     for (const std::string& text : group.network().assumptions()) result.add_assumptions(text);
   }
   if (s.platform().has_server()) add_assumptions(s.platform().server().device());
-  for (const std::string& note : notes_) result.add_notes(note);
+  for (const std::string& note : fit_.notes) result.add_notes(note);
   for (const std::string& name : data_.train.classes) result.add_classes(name);
   for (size_t i = 0; i < clients_.size(); ++i) {
     v1::ClientSummary& client = *result.add_clients();
@@ -438,7 +383,7 @@ v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
       .answers = {.selection = federation::make_selection(
                       f.selection(), static_cast<int32_t>(clients_.size()), s.seed()),
                   .assignment = federation::make_assignment(f.assignment(), architecture_.layers,
-                                                            most_layers_),
+                                                            fit_.most_layers),
                   .local = federation::make_local(f.local(), s.seed()),
                   .aggregation = federation::make_aggregation(f.aggregation())},
       .workload = *workload_,

@@ -12,6 +12,7 @@
 #include "models/data/readers.h"
 #include "models/learning/base.h"
 #include "models/learning/graph_learner.h"
+#include "sim/experiment/memory_fit.h"
 #include "sim/experiment/world.h"
 #include "sim/federation/federation.h"
 #include "sim/results/result.pb.h"
@@ -73,10 +74,6 @@ class Experiment {
   void deal_rows(scenario::Problems& problems);
   void make_clients();
   void make_workload(scenario::Problems& problems);
-  void fit_memory(scenario::Problems& problems);
-  // Tuned layers that the machine's memory holds, up to the assignment's depth; -1: not even what
-  // is trained at least.
-  int64_t most_layers(const cost::Machine& on) const;
   void add_off_times(platform::Platform& world, v1::Result& result) const;
   void check_corpus(scenario::Problems& problems) const;
   bool has_responses() const;  // rows are answered in words, not classified
@@ -102,8 +99,7 @@ class Experiment {
   data::Partition partition_;
   std::vector<federation::Client> clients_;
   World world_;
-  std::vector<int64_t> most_layers_;  // of each client; empty: all hold everything
-  std::vector<std::string> notes_;
+  MemoryFit fit_;
   std::unique_ptr<federation::Workload> workload_;
   std::optional<BaseSource> base_;
   learning::JobCounts job_counts_;

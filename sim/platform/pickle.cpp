@@ -4,14 +4,16 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
 
 #include "models/common/error.h"
+#include "models/common/parse.h"
 #include "models/data/utf8.h"
+#include "sim/platform/pickle_opcodes.h"
+#include "sim/platform/pickle_text.h"
 
 namespace fedclock::platform {
 
@@ -25,92 +27,6 @@ constexpr const char* kPlain =
     "only plain data is read (None, bool, int, float, str, bytes, list, tuple, dict; a numpy value "
     "is none of these): where you trust the file, load it in Python and dump it again with plain "
     "values: int(x), float(x), x.tolist(), dict(x)";
-
-struct Opcode {
-  uint8_t code;
-  const char* name;
-};
-
-// What names or calls code, or asks the program that reads for objects of its own.
-constexpr Opcode kCode[] = {
-    {'c', "GLOBAL"}, {'i', "INST"},       {'o', "OBJ"},          {'R', "REDUCE"}, {'b', "BUILD"},
-    {'P', "PERSID"}, {'Q', "BINPERSID"},  {0x81, "NEWOBJ"},      {0x82, "EXT1"},  {0x83, "EXT2"},
-    {0x84, "EXT4"},  {0x92, "NEWOBJ_EX"}, {0x93, "STACK_GLOBAL"}};
-
-constexpr Opcode kOtherData[] = {{0x8f, "EMPTY_SET"},   {0x90, "ADDITEMS"},
-                                 {0x91, "FROZENSET"},   {0x96, "BYTEARRAY8"},
-                                 {0x97, "NEXT_BUFFER"}, {0x98, "READONLY_BUFFER"}};
-
-template <std::size_t n>
-const char* name_in(const Opcode (&opcodes)[n], uint8_t code) {
-  const auto found = std::find_if(std::begin(opcodes), std::end(opcodes),
-                                  [code](const Opcode& one) { return one.code == code; });
-  return found == std::end(opcodes) ? nullptr : found->name;
-}
-
-// What comes from a file nobody trusts goes to a terminal as letters only.
-std::string printable(std::string_view text) {
-  constexpr std::size_t kMost = 40;
-  std::string shown;
-  for (const char c : text.substr(0, kMost)) shown += c >= ' ' && c <= '~' ? c : '?';
-  return text.size() > kMost ? shown + "..." : shown;
-}
-
-// The number of these digits, all of them.
-template <typename Number>
-std::optional<Number> number_in(std::string_view text, int base = 10) {
-  Number value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-// Python's "raw-unicode-escape": a byte is its code point, \uXXXX and \UXXXXXXXX are others.
-// Nothing where an escape is cut or is no character.
-std::optional<std::string> raw_unicode(std::string_view raw) {
-  std::string text;
-  for (std::size_t i = 0; i < raw.size(); ++i) {
-    const bool wide = raw.substr(i).starts_with("\\U");
-    if (!wide && !raw.substr(i).starts_with("\\u")) {
-      data::append_utf8(text, static_cast<uint8_t>(raw[i]));
-      continue;
-    }
-    const std::size_t digits = wide ? 8 : 4;
-    const std::string_view hex = raw.substr(i + 2, digits);
-    const auto point = number_in<uint32_t>(hex, 16);
-    if (hex.size() < digits || !point || *point > 0x10ffff) return std::nullopt;
-    if (*point >= 0xd800 && *point < 0xe000) return std::nullopt;
-    data::append_utf8(text, *point);
-    i += 1 + digits;
-  }
-  return text;
-}
-
-// A Python 2 string as its repr(): in quotes, with the escapes that repr() writes.
-std::optional<std::string> unquoted(std::string_view quoted) {
-  if (quoted.size() < 2 || quoted.front() != quoted.back()) return std::nullopt;
-  if (quoted.front() != '\'' && quoted.front() != '"') return std::nullopt;
-  const std::string_view raw = quoted.substr(1, quoted.size() - 2);
-  std::string text;
-  for (std::size_t i = 0; i < raw.size(); ++i) {
-    if (raw[i] != '\\') {
-      text += raw[i];
-      continue;
-    }
-    if (++i == raw.size()) return std::nullopt;
-    constexpr std::string_view kEscapes = "\\'\"nrt", kMeanings = "\\'\"\n\r\t";
-    if (const std::size_t escape = kEscapes.find(raw[i]); escape != kEscapes.npos) {
-      text += kMeanings[escape];
-      continue;
-    }
-    const std::string_view hex = raw.substr(std::min(i + 1, raw.size()), 2);
-    const auto byte = number_in<uint8_t>(hex, 16);
-    if (raw[i] != 'x' || hex.size() < 2 || !byte) return std::nullopt;
-    text += static_cast<char>(*byte);
-    i += 2;
-  }
-  return text;
-}
 
 class Reader {
  public:
@@ -519,53 +435,7 @@ class Reader {
   std::map<uint64_t, PickleValue> memo_;  // places are what the file says: any number
 };
 
-const Container* container_in(const PickleValue& value) {
-  const Node* node = std::get_if<Node>(&value.data);
-  return node == nullptr ? nullptr : node->get();
-}
-
 }  // namespace
-
-const std::string* PickleValue::text() const {
-  const Text* text = std::get_if<Text>(&data);
-  return text == nullptr ? nullptr : text->utf8.get();
-}
-
-const std::vector<PickleValue>* PickleValue::sequence() const {
-  const Container* container = container_in(*this);
-  return container == nullptr || container->kind == Kind::kDict ? nullptr : &container->items;
-}
-
-const std::vector<PickleValue>* PickleValue::dict() const {
-  const Container* container = container_in(*this);
-  return container == nullptr || container->kind != Kind::kDict ? nullptr : &container->items;
-}
-
-const PickleValue* PickleValue::at(std::string_view key) const {
-  const std::vector<PickleValue>* entries = dict();
-  if (entries == nullptr) return nullptr;
-  for (std::size_t i = entries->size(); i >= 2; i -= 2) {
-    const std::string* name = (*entries)[i - 2].text();
-    if (name != nullptr && *name == key) return &(*entries)[i - 1];
-  }
-  return nullptr;
-}
-
-std::string PickleValue::described() const {
-  if (const bool* truth = std::get_if<bool>(&data)) return *truth ? "True" : "False";
-  if (const int64_t* number = std::get_if<int64_t>(&data)) return fmt::format("{}", *number);
-  if (const double* number = std::get_if<double>(&data)) return fmt::format("{}", *number);
-  if (const std::string* words = text()) return fmt::format("the text '{}'", printable(*words));
-  if (const Bytes* bytes = std::get_if<Bytes>(&data)) {
-    return fmt::format("{} bytes", bytes->bytes->size());
-  }
-  const Container* container = container_in(*this);
-  if (container == nullptr) return "None";
-  if (container->kind == Kind::kDict)
-    return fmt::format("a dict of {}", container->items.size() / 2);
-  return fmt::format("a {} of {}", container->kind == Kind::kList ? "list" : "tuple",
-                     container->items.size());
-}
 
 PickleValue read_pickle(std::string_view bytes, const std::string& file) {
   return Reader(bytes, file).read();

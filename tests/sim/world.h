@@ -1,6 +1,10 @@
 // Small worlds for tests, with round numbers.
 #pragma once
 
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <functional>
 #include <limits>
@@ -39,6 +43,17 @@ inline std::shared_ptr<platform::Presence> off_between(
   return platform::off_during(off, std::numeric_limits<double>::infinity(), 0);
 }
 
+// Draws between two modes every 3 s: the first one until 3, the second until 9. The seed that does
+// so is looked for, not assumed.
+inline std::shared_ptr<const platform::ModeChanges> first_then_second_mode() {
+  auto changes = std::make_shared<platform::ModeChanges>();
+  changes->every_s = 3;
+  changes->choices = {0, 1};
+  const auto mode = [&](double date_s) { return changes->at(date_s, 0, 0).number; };
+  while (mode(0) != 0 || mode(3) != 1 || mode(6) != 1) ++changes->seed;
+  return changes;
+}
+
 // What a test's root task works with.
 struct World {
   kernel::Simulation& simulation;
@@ -58,6 +73,21 @@ inline Forked run_world(const PlatformSpec& spec, const std::function<Task<void>
     simulation.run(root(World{simulation, platform, log}), "the test's root");
     return log;
   });
+}
+
+inline void check_dates(const Forked& result, const std::vector<double>& expected) {
+  CHECK(result.error == "");
+  REQUIRE(result.values.size() == expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CAPTURE(i, result.values[i], expected[i]);
+    CHECK(std::abs(result.values[i] - expected[i]) <= 1e-9 * std::max(1.0, expected[i]));
+  }
+}
+
+// The ends of all, in their order.
+inline Task<void> note_all(World world, std::vector<Task<double>> tasks) {
+  const std::vector<double> ends = co_await when_all(std::move(tasks));
+  world.log.insert(world.log.end(), ends.begin(), ends.end());
 }
 
 // The same without a platform.

@@ -17,14 +17,6 @@ using fedclock::kernel::when_all;
 using fedclock::platform::NetworkModel;
 using fedclock::platform::Platform;
 
-void check_dates(const Forked& result, const std::vector<double>& expected) {
-  CHECK(result.error == "");
-  REQUIRE(result.values.size() == expected.size());
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    CHECK(std::abs(result.values[i] - expected[i]) <= 1e-9);
-  }
-}
-
 Task<Interval> upload(World world, std::size_t device, double bytes) {
   Interval up = co_await world.platform.upload(device, bytes);
   co_return up;

@@ -22,15 +22,6 @@ using fedclock::kernel::when_all;
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
-void check_dates(const Forked& result, const std::vector<double>& expected) {
-  CHECK(result.error == "");
-  REQUIRE(result.values.size() == expected.size());
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    CAPTURE(i, result.values[i], expected[i]);
-    CHECK(std::abs(result.values[i] - expected[i]) <= 1e-9 * std::max(1.0, expected[i]));
-  }
-}
-
 Task<double> up(World world, std::size_t device, double bytes) {
   Interval interval = co_await world.platform.upload(device, bytes);
   co_return interval.end_s;
@@ -38,11 +29,6 @@ Task<double> up(World world, std::size_t device, double bytes) {
 Task<double> down(World world, std::size_t device, double bytes) {
   Interval interval = co_await world.platform.download(device, bytes);
   co_return interval.end_s;
-}
-
-Task<void> note_all(World world, std::vector<Task<double>> tasks) {
-  const std::vector<double> ends = co_await when_all(std::move(tasks));
-  world.log.insert(world.log.end(), ends.begin(), ends.end());
 }
 
 // `d0` to `d<n-1>` of plain_world behind one gateway of 60 byte/s up and 1,000 down.
@@ -186,17 +172,9 @@ TEST_CASE("a redrawn bandwidth: the same for the same seed, and what is drawn is
 }
 
 TEST_CASE("a power mode that changes in mid-execution") {
-  // Draws between two modes every 3 s; the draws themselves are asked for, not assumed.
-  auto changes = std::make_shared<ModeChanges>();
-  changes->every_s = 3;
-  changes->choices = {0, 1};
-  for (changes->seed = 1; changes->at(0, 0, 0).number != 0 || changes->at(3, 0, 0).number != 1 ||
-                          changes->at(6, 0, 0).number != 1;) {
-    ++changes->seed;
-  }
   PlatformSpec spec = plain_world(1);
   spec.devices[0].mode_speeds_flops = {1000, 250};
-  spec.devices[0].mode_changes = changes;
+  spec.devices[0].mode_changes = first_then_second_mode();
   const auto result = run_world(spec, [](World world) -> Task<void> {
     Interval scaled = co_await world.platform.compute(0, 4000);
     world.log.push_back(scaled.end_s);
@@ -365,88 +343,6 @@ TEST_CASE("churn: on for its share of the time, the same for the same seed, whoe
   // 2,500 cycles of 40 s expected: the share's error is about sqrt(2 x 2500) x 7.5 / 1e5 s < 0.01.
   CHECK(on_seconds(one.get(), 0, 1e5) / 1e5 == Approx(0.75).margin(0.03));
   CHECK(changes == Approx(5000).margin(300));
-}
-
-TEST_CASE("energy of a round: idle, busy and the radio, by SimGrid's plug-ins") {
-  PlatformSpec spec = plain_world(2);
-  spec.energy = true;
-  for (DeviceSpec& device : spec.devices) device.watts = {{2, 10}};
-  spec.devices[0].radio_w = 3;
-  spec.server.ingress_bytes_s = 25;  // halves the upload's rate
-  const auto result = run_world(spec, [](World world) -> Task<void> {
-    Platform& p = world.platform;
-    co_await p.download(0, 400);  // 4 s
-    world.log.push_back(p.joules(0));
-    co_await p.compute(0, 3000);  // 3 s
-    world.log.push_back(p.joules(0));
-    co_await p.upload(0, 100);  // 4 s at 25 of the link's 50 byte/s
-    world.log.push_back(p.joules(0));
-    world.log.push_back(p.joules(1));
-  });
-  // Download: 4 s x (2 + 3). Work: 3 s x 10. Upload: 4 s x (2 + 3/2), as the link is half used.
-  // The other idles for 11 s at 2 W.
-  check_dates(result, {20, 50, 64, 22});
-}
-
-TEST_CASE("energy of a WiFi station's radio goes with its bytes, also of what broke off") {
-  PlatformSpec spec = plain_world(2);
-  spec.energy = true;
-  spec.gateways.push_back({"cell", 1e6, 1e6, 0, true, nullptr});
-  for (DeviceSpec& device : spec.devices) {
-    device.gateway = 0;
-    device.wifi_bytes_s = 50;
-    device.watts = {{1, 1}};
-    device.radio_w = 3;
-  }
-  spec.devices[1].presence = off_between(2);
-  const auto result = run_world(spec, [](World world) -> Task<void> {
-    const auto try_up = [](World in, std::size_t device) -> Task<double> {
-      try {
-        co_await in.platform.upload(device, 100);
-      } catch (const Failed&) {
-      }
-      co_return in.now_s();
-    };
-    std::vector<Task<double>> tasks;
-    tasks.push_back(try_up(world, 0));
-    tasks.push_back(try_up(world, 1));
-    co_await note_all(world, std::move(tasks));
-    world.log.push_back(world.platform.joules(0));
-    world.log.push_back(world.platform.joules(1));
-  });
-  // 25 each until the second goes off at 2, then 50: 2 + 50/50. Radio: 100 bytes at 3 W / 50
-  // byte/s; 50 of the other. Idle: 1 W for 3 s.
-  check_dates(result, {3, 2, 6 + 3, 3 + 3});
-}
-
-TEST_CASE("energy follows a power mode that changes in mid-execution") {
-  auto changes = std::make_shared<ModeChanges>();
-  changes->every_s = 3;
-  changes->choices = {0, 1};
-  for (changes->seed = 1; changes->at(0, 0, 0).number != 0 || changes->at(3, 0, 0).number != 1 ||
-                          changes->at(6, 0, 0).number != 1;) {
-    ++changes->seed;
-  }
-  PlatformSpec spec = plain_world(1);
-  spec.energy = true;
-  spec.devices[0].mode_speeds_flops = {1000, 250};
-  spec.devices[0].mode_changes = changes;
-  spec.devices[0].watts = {{1, 20}, {1, 6}};
-  const auto result = run_world(spec, [](World world) -> Task<void> {
-    co_await world.platform.compute(0, 4000);
-    world.log.push_back(world.platform.joules(0));
-  });
-  check_dates(result, {3 * 20 + 4 * 6});
-}
-
-TEST_CASE("energy that is counted needs the power of every mode") {
-  PlatformSpec spec = plain_world(1);
-  spec.energy = true;
-  const auto root = [](World) -> Task<void> { co_return; };
-  CHECK(run_world(spec, root).error ==
-        "device 'd0': energy is counted, and its power is not known in every mode");
-  spec.devices[0].watts = {{5, 4}};
-  CHECK(run_world(spec, root).error.find("busy_w less idle_w") != std::string::npos);
 }
 
 TEST_CASE("a SimGrid platform file gives the network, the specs give the speeds") {
