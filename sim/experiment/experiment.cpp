@@ -21,11 +21,6 @@ using scenario::Problems;
 Digest scenario_digest(v1::Scenario scenario) {
   scenario::for_each_folder(scenario,
                             [](std::string& folder, const std::string&) { folder.clear(); });
-  // Without its folder a list of files is the same as one that never had any.
-  if (scenario.task().has_files()) scenario.mutable_task()->mutable_files()->clear_folder();
-  if (scenario.model().pretrain().has_files()) {
-    scenario.mutable_model()->mutable_pretrain()->mutable_files()->clear_folder();
-  }
   return DigestBuilder().add(scenario::to_text(scenario)).finish();
 }
 
@@ -367,11 +362,25 @@ void Experiment::add_off_times(platform::Platform& world, v1::Result& result) co
   }
 }
 
+// What only SimGrid can say of a platform file is said here.
+std::unique_ptr<platform::Platform> Experiment::make_platform(
+    kernel::Simulation& simulation) const {
+  try {
+    return std::make_unique<platform::Platform>(simulation, world_.platform);
+  } catch (const InputError& error) {
+    Problems problems(loaded_.locations);
+    problems.add(world_.platform.file ? "platform.simgrid" : "platform", "", error.what());
+    problems.throw_if_any();
+    throw;
+  }
+}
+
 v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
   const v1::Scenario& s = scenario();
   v1::Result result = description();
   kernel::Simulation simulation;
-  platform::Platform world(simulation, world_.platform);
+  const auto world_in = make_platform(simulation);
+  platform::Platform& world = *world_in;
   // After the platform, which refuses what it cannot build, and before anything that takes long.
   const std::unique_ptr<learning::Learner> learner = this->learner(observer.base);
   results::Recorder recorder(*learner, observer.round);

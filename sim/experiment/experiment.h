@@ -74,6 +74,7 @@ class Experiment {
   void deal_rows(scenario::Problems& problems);
   void make_clients();
   void make_workload(scenario::Problems& problems);
+  std::unique_ptr<platform::Platform> make_platform(kernel::Simulation& simulation) const;
   void add_off_times(platform::Platform& world, v1::Result& result) const;
   void check_corpus(scenario::Problems& problems) const;
   bool has_responses() const;  // rows are answered in words, not classified

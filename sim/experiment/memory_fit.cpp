@@ -43,14 +43,14 @@ MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
     return fit;
   }
   const auto answer = scenario.federation().assignment().uniform().when_too_large();
-  bool any_left = false;
+  int64_t left = 0;  // that take part
   for (int group = 0; group < platform.devices_size(); ++group) {
     const int32_t count = platform.devices(group).count();
     const cost::Machine& on = world.machines[fit.most_layers.size()]->front();
     const int64_t most = most_layers(on, workload);
     fit.most_layers.insert(fit.most_layers.end(), static_cast<size_t>(count), most);
     const bool out = most < 0 || (most < depth && answer == v1::UniformAssignment::LEAVE_OUT);
-    any_left = any_left || !out;
+    if (!out) left += count;
     if (most == depth) continue;
     if (answer == v1::UniformAssignment::REFUSE) {
       refuse(on, scenario::item_path("platform.devices", group),
@@ -62,7 +62,12 @@ MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
                                     most < 0 ? "none" : fmt::format("{}", most), depth,
                                     out ? "left out" : fmt::format("tunes {}", most)));
   }
-  if (!any_left && problems.empty()) {
+  const int32_t least = scenario.federation().schedule().synchronous().min_reachable();
+  if (left > 0 && left < least && problems.empty()) {
+    problems.add("federation.schedule.synchronous.min_reachable", fmt::format("{}", least),
+                 fmt::format("is more than the {} clients whose memory holds the training", left));
+  }
+  if (left == 0 && problems.empty()) {
     problems.add("federation.assignment.uniform.when_too_large", "",
                  "leaves no client: no device's memory holds the training; take smaller batches, "
                  "fewer tokens or other devices");

@@ -53,9 +53,9 @@ double median(std::vector<double> values) {
   return values.size() % 2 != 0 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-// Numbers by value, before all that are none; those by their bytes.
+// Whole numbers by value, before all that are none; those by their bytes.
 bool id_before(const std::string& a, const std::string& b) {
-  const auto number_a = number_in<double>(a), number_b = number_in<double>(b);
+  const auto number_a = number_in<int64_t>(a), number_b = number_in<int64_t>(b);
   if (number_a && number_b && *number_a != *number_b) return *number_a < *number_b;
   if (number_a.has_value() != number_b.has_value()) return number_a.has_value();
   return a < b;

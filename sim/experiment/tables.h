@@ -28,8 +28,8 @@ class Tables {
   // taken off; the last rate holds as long as the mean one does.
   Traces rates(const std::filesystem::path& path, const v1::BandwidthTrace& spec);
 
-  // The intervals of each client of the file, clients in the order of their ids (numbers by value,
-  // else by letters), intervals of a client ascending.
+  // The intervals of each client of the file, clients in the order of their ids (whole numbers by
+  // value, before others by their bytes), intervals of a client ascending.
   struct Availability {
     std::vector<std::shared_ptr<const std::vector<platform::Interval>>> clients;
     double last_end_s = 0;

@@ -212,7 +212,7 @@ class WorldMaker {
     }
     if (spec.shuffle()) place = Random(scenario_.seed(), "availability", 0, client).bits64();
     return platform::on_during(table->clients.at(place % table->clients.size()), period_s,
-                               spec.start_s());
+                               std::fmod(spec.start_s(), period_s));
   }
 
   std::shared_ptr<platform::Presence> window(const v1::ChargingWindow& from, uint64_t client) {

@@ -12,8 +12,10 @@ namespace fedclock::platform {
 namespace {
 
 Rates rates(double down_bytes_s, double up_per_down, double until_s) {
-  return {std::max(kSlowest_bytes_s, down_bytes_s * up_per_down),
-          std::max(kSlowest_bytes_s, down_bytes_s), until_s};
+  const auto in_range = [](double bytes_s) {
+    return std::clamp(bytes_s, kSlowest_bytes_s, kFastest_bytes_s);
+  };
+  return {in_range(down_bytes_s * up_per_down), in_range(down_bytes_s), until_s};
 }
 
 class Redrawn final : public Bandwidth {

@@ -21,9 +21,9 @@ class Bandwidth {
   virtual Rates at(double date_s) const = 0;
 };
 
-// Rates below this one, as measured traces have, count as this: a link that carries nothing at all
-// is one that is cut, which availability says.
-inline constexpr double kSlowest_bytes_s = 1;
+// Rates below the first, as measured traces have, count as that: a link that carries nothing at all
+// is one that is cut, which availability says. Those above the second count as that.
+inline constexpr double kSlowest_bytes_s = 1, kFastest_bytes_s = 1.25e12;
 
 // Drawn anew at 0, every, 2 every, ... (infinity: once), byte/s down; up is that times
 // `up_per_down`.

@@ -44,6 +44,7 @@ void DeviceOperation::begin() {
 void DeviceOperation::on_date() {
   if (started_ && agenda().now_s() >= end_s_) {
     share()->leave(*this, agenda().now_s());
+    agenda().disarm(*this);
     return Operation::on_date();
   }
   if (!check_presence()) return;
@@ -143,10 +144,10 @@ s4u::Link* DeviceOperation::own_link() const {
   return kind() == EventKind::kUpload ? host.up : host.down;
 }
 
-// Bytes, or flops of SimGrid's host in the present mode.
+// Bytes, or flops in the present mode.
 double DeviceOperation::whole() const {
   if (is_transfer()) return std::ceil(amount_);
-  return (by_mode_.empty() ? amount_ : by_mode_[mode_]) * platform_->hosts_[host_].speed_scale;
+  return by_mode_.empty() ? amount_ : by_mode_[mode_];
 }
 
 void DeviceOperation::start_activity(double share) {

@@ -37,9 +37,12 @@ Platform::Platform(kernel::Simulation& simulation, const PlatformSpec& spec)
     : simulation_(simulation), energy_(spec.energy) {
   // SimGrid is asked where devices share something, where it models more than the sharing, and
   // where it counts energy.
-  const bool closed = spec.closed_form && !spec.energy && !spec.file;
-  const bool alone = closed && spec.gateways.empty() && spec.model == NetworkModel::kFluid;
-  closed_work_ = closed;
+  // A host of a platform file has a speed of its own, which is not the device's: its work is never
+  // SimGrid's.
+  const bool closed = spec.closed_form && !spec.energy;
+  const bool alone =
+      closed && !spec.file && spec.gateways.empty() && spec.model == NetworkModel::kFluid;
+  closed_work_ = closed || spec.file;
   closed_up_ = alone && !spec.server.ingress_bytes_s;
   closed_down_ = alone && !spec.server.egress_bytes_s;
   const bool all_closed = closed_up_ && closed_down_;
@@ -53,8 +56,6 @@ Platform::Platform(kernel::Simulation& simulation, const PlatformSpec& spec)
     host.built = built.devices[i];
     const double speed_flops =
         device.mode_speeds_flops.empty() ? device.speed_flops : device.mode_speeds_flops[0];
-    // A host of a platform file has a speed of its own, which is not the device's.
-    if (spec.file) host.speed_scale = host.built.host->get_speed() / speed_flops;
     host.presence = device.presence;
     host.way = both(device.link_presence,
                     device.gateway ? spec.gateways[*device.gateway].presence : nullptr);
@@ -75,7 +76,6 @@ Platform::Platform(kernel::Simulation& simulation, const PlatformSpec& spec)
   server.built = built.server;
   server.presence = spec.server.presence;
   server.processor = FairShare(spec.server.speed_flops);
-  if (spec.file) server.speed_scale = server.built.host->get_speed() / spec.server.speed_flops;
   always_reachable_ = always_reachable_ && !server.presence;
 }
 

@@ -121,6 +121,7 @@ class Platform {
   // The same for work on the device itself, and on the server.
   double next_on_s(std::size_t device);
   double next_server_on_s();
+  bool is_server_on() { return next_server_on_s() <= simulation_.now_s(); }
   // Whether all devices are always reachable.
   bool is_always_reachable() const { return always_reachable_; }
   // Seconds of [start, end] in which the device is off; its link does not matter.
@@ -140,7 +141,6 @@ class Platform {
   struct Host {
     std::string name;
     Built::Host built;
-    double speed_scale = 1;  // of SimGrid's host over the device's
     double idle_w = 0;
     // Of a WiFi station, whose link SimGrid's plug-in leaves out: J a byte, and the sum so far.
     double wifi_joules_byte = 0;

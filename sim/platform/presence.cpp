@@ -67,7 +67,13 @@ class Repeated final : public Presence {
   }
   // Infinity after the last change of what does not repeat.
   double date_of(const Change& change) const {
-    if (repeats()) return change.cycle * period_s_ + local(change.index) - offset_s_;
+    if (repeats()) {
+      // An end at the period's own is the start of the next one, to the last bit: what is on on
+      // both sides of it goes on.
+      const double at_s = local(change.index);
+      const double cycle = at_s == period_s_ ? change.cycle + 1 : change.cycle;
+      return cycle * period_s_ + (at_s == period_s_ ? 0 : at_s) - offset_s_;
+    }
     return change.index < changes() ? local(change.index) - offset_s_ : kNever;
   }
 

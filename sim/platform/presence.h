@@ -50,7 +50,7 @@ std::shared_ptr<Presence> both(std::shared_ptr<Presence> a, std::shared_ptr<Pres
 Presence::State state_at(Presence* presence, double date_s);
 // The first date, from this one on, at which it is on; infinity: never again. What is still off
 // after so many changes counts as never: two things that take turns are never on together.
-inline constexpr int kMostChanges = 1'000'000;
+inline constexpr int kMostChanges = 10'000;
 double next_on_s(Presence* presence, double date_s);
 // Seconds of [start, end] in which it is on.
 double on_seconds(Presence* presence, double start_s, double end_s);

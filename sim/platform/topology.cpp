@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <string_view>
 
@@ -291,11 +293,26 @@ std::vector<std::string> device_hosts(const SimGridFile& file) {
   return names;
 }
 
-double latency_of_route(s4u::Host* from, s4u::Host* to) {
+// One way. InputError where the file has no way.
+double latency_of_route(s4u::Host* from, s4u::Host* to, const SimGridFile& file) {
   std::vector<s4u::Link*> links;
   double latency_s = 0;
   from->route_to(to, links, &latency_s);
-  return latency_s;
+  if (!links.empty()) return latency_s;
+  throw InputError(file.path + ": has no route from '" + from->get_name() + "' to '" +
+                   to->get_name() + "'");
+}
+
+// SimGrid would break off what is under way, and tell nobody when it is back.
+void refuse_states(const SimGridFile& file) {
+  std::ifstream in(file.path);
+  const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  for (const char* word : {"state_file", "HOST_AVAIL", "LINK_AVAIL"}) {
+    if (text.find(word) == std::string::npos) continue;
+    throw InputError(file.path + ": " + word +
+                     ": when hosts and links are on is said by the scenario's `availability` and "
+                     "`outages`; remove it from the platform file");
+  }
 }
 
 Built load(const PlatformSpec& spec) {
@@ -303,6 +320,7 @@ Built load(const PlatformSpec& spec) {
   if (!std::filesystem::is_regular_file(file.path)) {
     throw InputError("there is no SimGrid platform file " + file.path);
   }
+  refuse_states(file);
   s4u::Engine& engine = *s4u::Engine::get_instance();
   try {
     engine.load_platform(file.path);
@@ -319,9 +337,11 @@ Built load(const PlatformSpec& spec) {
   for (std::size_t i = 0; i < spec.devices.size(); ++i) {
     Built::Host device;
     device.host = host_of_file(file, names[i]);
+    const double up_s = latency_of_route(device.host, built.server.host, file);
+    const double down_s = latency_of_route(built.server.host, device.host, file);
     if (spec.model == NetworkModel::kFluid) {
-      device.up_latency_s = latency_of_route(device.host, built.server.host);
-      device.down_latency_s = latency_of_route(built.server.host, device.host);
+      device.up_latency_s = up_s;
+      device.down_latency_s = down_s;
     }
     built.devices.push_back(device);
   }

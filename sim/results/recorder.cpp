@@ -56,6 +56,7 @@ void set_costs(const ClientRecord& from, double round_start_s, double round_end_
   to.set_bytes_up(from.upload.bytes);
   to.set_bytes_down(from.download.bytes);
   to.set_end_s(from.end_s);
+  if (from.start_s > round_start_s) to.set_late_s(from.start_s - round_start_s);
   if (from.off_s > 0) to.set_off_s(from.off_s);
   if (from.lost_s > 0) to.set_lost_s(from.lost_s);
   if (from.lost_bytes_up > 0) to.set_lost_bytes_up(from.lost_bytes_up);
@@ -108,17 +109,12 @@ v1::Round Recorder::resolved(const RoundRecord& record) {
       own.set_accuracy(learner_.metrics(record.client_evaluations[i]).accuracy);
       sum += own.accuracy();
     }
-    // Both are in client order.
-    int next = 0;
     for (v1::ClientRound& client : *round.mutable_clients()) {
-      while (next < round.own_accuracies_size() &&
-             round.own_accuracies(next).client() < client.client()) {
-        ++next;
-      }
-      if (next < round.own_accuracies_size() &&
-          round.own_accuracies(next).client() == client.client()) {
-        client.set_accuracy(round.own_accuracies(next).accuracy());
-      }
+      const auto own = std::lower_bound(  // they are in client order
+          round.own_accuracies().begin(), round.own_accuracies().end(), client.client(),
+          [](const v1::ClientAccuracy& one, int32_t number) { return one.client() < number; });
+      if (own == round.own_accuracies().end() || own->client() != client.client()) continue;
+      client.set_accuracy(own->accuracy());
     }
     round.set_client_accuracy(sum / static_cast<double>(record.client_evaluations.size()));
   }

@@ -43,6 +43,7 @@ RoundCause cause_of(const v1::Result& result, int place) {
     cause.path.download_s = last.client->download_s();
     cause.path.train_s = last.client->train_s();
     cause.path.upload_s = last.client->upload_s();
+    cause.path.dropped_s = last.client->late_s();
   }
   // Sums of durations and differences of dates are not equal to the last bit.
   constexpr double kRounding = 1e-9;
@@ -117,6 +118,7 @@ CriticalPath critical_path(const v1::Result& result) {
     sum.upload_s += path.upload_s;
     sum.merge_s += path.merge_s;
     sum.server_train_s += path.server_train_s;
+    sum.dropped_s += path.dropped_s;
     sum.away_s += path.away_s;
   }
   return sum;

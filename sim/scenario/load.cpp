@@ -100,7 +100,11 @@ void visit_folders(Message& message, const std::string& path, const FolderVisito
     if (is_folder(*field)) {
       std::string folder = reflection.GetString(message, field);
       visit(folder, name);
-      reflection.SetString(&message, field, folder);
+      if (folder.empty()) {
+        reflection.ClearField(&message, field);
+      } else {
+        reflection.SetString(&message, field, folder);
+      }
     } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && field->is_repeated()) {
       for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
         visit_folders(*reflection.MutableRepeatedMessage(&message, field, i), item_path(name, i),

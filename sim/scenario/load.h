@@ -50,7 +50,8 @@ Loaded load_scenario(const std::filesystem::path& path, const LoadOptions& optio
 Loaded load_and_validate(const std::filesystem::path& path, const LoadOptions& options = {});
 
 // Calls visit(value, path) for each field that says where something lies on this disk, and keeps
-// what it makes of the value. Results must not depend on these.
+// what it makes of the value: an empty one is as if it had not been set. Results must not depend on
+// these.
 using FolderVisitor = std::function<void(std::string& value, const std::string& path)>;
 void for_each_folder(v1::Scenario& scenario, const FolderVisitor& visit);
 

@@ -68,10 +68,10 @@ void check_federation(const v1::Scenario& scenario, Problems& problems) {
   }
   check_local(scenario.federation().local(), federation.child("local"));
   if (scenario.federation().schedule().has_synchronous() && client_count(scenario) > 0) {
-    federation.child("schedule")
-        .child("synchronous")
-        .within("min_reachable", 1, static_cast<double>(client_count(scenario)),
-                fmt::format("the platform has {} devices", client_count(scenario)));
+    const Fields synchronous = federation.child("schedule").child("synchronous");
+    synchronous.within("min_reachable", 1, static_cast<double>(client_count(scenario)),
+                       fmt::format("the platform has {} devices", client_count(scenario)));
+    synchronous.at_least("max_attempts", 1);
   }
 }
 

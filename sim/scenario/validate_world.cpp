@@ -16,6 +16,7 @@ namespace fedclock::scenario {
 namespace {
 
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+constexpr int64_t kMostDevices = 100'000'000;
 
 // Plausible bandwidths. A value outside is a slip of units more often than a link.
 constexpr double kSlowest_mbit_s = 0.001, kFastest_mbit_s = 1e7;
@@ -98,10 +99,10 @@ void check_trace(const Fields& link) {
 void check_gateway(const v1::Scenario& scenario, const v1::Gateway& values, const Fields& gateway) {
   if (gateway.require("name", "give the gateway a name")) {
     const std::string& name = values.name();
-    if (name == "server" || name.starts_with("client-") || name.starts_with("star") ||
-        name.find_first_of(",:\"\r\n") != std::string::npos) {
+    if (name.empty() || name == "server" || name.starts_with("client-") ||
+        name.starts_with("star") || name.find_first_of(",:\"\r\n") != std::string::npos) {
       gateway.problem("name",
-                      "is taken, or holds a comma, a colon, a quote or a line end; choose "
+                      "is empty, taken, or holds a comma, a colon, a quote or a line end; choose "
                       "another, such as \"edge\"");
     }
   }
@@ -169,7 +170,7 @@ void check_availability(const v1::Availability& values, const Fields& group) {
   } else if (values.has_churn()) {
     const Fields churn = fields.child("churn");
     for (const char* name : {"mean_on_s", "mean_off_s"}) {
-      if (churn.require(name, "write the mean time in seconds")) churn.above(name, 0, 1e12);
+      if (churn.require(name, "write the mean time in seconds")) churn.within(name, 0.001, 1e12);
     }
   } else {
     group.problem("availability", "is of no kind; write trace, window or churn in it");
@@ -218,9 +219,27 @@ void check_gateways_agree(const v1::Platform& platform, const Fields& fields) {
   }
 }
 
-void check_outage(const v1::Scenario& scenario, const v1::Outage& values, const Fields& outage) {
+// Of all gateways, with their numbers; numbered ones must not have another's name.
+std::set<std::string> gateway_names(const v1::Scenario& scenario, const Fields& platform) {
+  std::set<std::string> names;
+  if (client_count(scenario) > kMostDevices) return names;  // told elsewhere
+  for (const auto& one : gateways_of(scenario.platform()).all) {
+    if (!names.insert(one.name).second) {
+      platform.problem("devices", fmt::format("two gateways are named {}: one by its name, one by "
+                                              "its number; rename one of them",
+                                              in_quotes(one.name)));
+      break;
+    }
+  }
+  return names;
+}
+
+void check_outage(const v1::Scenario& scenario, const std::set<std::string>& names,
+                  const v1::Outage& values, const Fields& outage) {
   switch (values.what_case()) {
-    case v1::Outage::kServer: break;
+    case v1::Outage::kServer:
+      if (!values.server()) outage.problem("server", "write true, or remove the outage");
+      break;
     case v1::Outage::kClient:
     case v1::Outage::kLinkOfClient: {
       const char* name = values.has_client() ? "client" : "link_of_client";
@@ -229,11 +248,9 @@ void check_outage(const v1::Scenario& scenario, const v1::Outage& values, const 
       break;
     }
     case v1::Outage::kGateway: {
-      std::vector<std::string> names;
-      for (const auto& one : gateways_of(scenario.platform()).all) names.push_back(one.name);
-      if (std::find(names.begin(), names.end(), values.gateway()) == names.end()) {
-        outage.problem("gateway",
-                       "is no gateway of this platform; " + suggest_name(values.gateway(), names));
+      if (!names.contains(values.gateway())) {
+        outage.problem("gateway", "is no gateway of this platform; " +
+                                      suggest_name(values.gateway(), {names.begin(), names.end()}));
       }
       break;
     }
@@ -243,13 +260,13 @@ void check_outage(const v1::Scenario& scenario, const v1::Outage& values, const 
                      "gateway");
   }
   if (outage.require("start_s", "write the second at which it begins")) {
-    outage.at_least("start_s", 0);
+    outage.within("start_s", 0, 1e12);
   }
-  outage.above("duration_s", 0, kNoLimit);
+  outage.within("duration_s", 0.001, 1e12);
   if (!values.has_every_s()) return;
   if (outage.require("duration_s", "`every_s` repeats it: write how many seconds it lasts") &&
-      values.every_s() < values.duration_s()) {
-    outage.problem("every_s", "is less than `duration_s`: it would never be over");
+      (values.every_s() < values.duration_s() || values.every_s() > 1e12)) {
+    outage.problem("every_s", "must be from `duration_s`, or it would never be over, to 1e12");
   }
 }
 
@@ -330,8 +347,9 @@ void check_world_of_group(const v1::Scenario& scenario, const v1::DeviceGroup& v
 void check_world(const v1::Scenario& scenario, const Fields& platform) {
   const v1::Platform& values = scenario.platform();
   check_gateways_agree(values, platform);
+  const std::set<std::string> names = gateway_names(scenario, platform);
   for (int i = 0; i < values.outages_size(); ++i) {
-    check_outage(scenario, values.outages(i), platform.item("outages", i));
+    check_outage(scenario, names, values.outages(i), platform.item("outages", i));
   }
   if (values.has_simgrid()) check_simgrid(scenario, platform);
 }

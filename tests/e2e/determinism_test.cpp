@@ -75,11 +75,20 @@ TEST_CASE("the same availability trace and seed: the same event log with any num
     CHECK(read_file(here / "b/events.csv") == events);
     CHECK(read_file(here / "b/result.pb") == read_file(here / "a/result.pb"));
   }
+  // Clients that took another's place have their accuracies too.
+  REQUIRE(here.run(run + " --overwrite --out c --set evaluation.clients_every_rounds=1").code == 0);
+  const v1::Result replaced = results::read_result(here / "c");
+  for (const v1::Round& round : replaced.rounds()) {
+    for (const v1::ClientRound& client : round.clients()) CHECK(client.has_accuracy());
+  }
   // And without the learning; another trace is another world.
   REQUIRE(here.run(run + " --overwrite --out b --timing-only").code == 0);
   CHECK(read_file(here / "b/events.csv") == events);
   std::ofstream(here / "days.csv", std::ios::app) << "12,0,1\n";
   REQUIRE(here.run(run + " --overwrite --out b --timing-only").code == 0);
+  // The folder has no say, its contents have.
+  CHECK(results::read_result(here / "b").scenario_digest() ==
+        results::read_result(here / "a").scenario_digest());
   CHECK(results::read_result(here / "b").world_digest() !=
         results::read_result(here / "a").world_digest());
 }

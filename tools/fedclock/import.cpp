@@ -49,6 +49,10 @@ void import_fedscale(const ImportOptions& options) {
   const platform::FedScaleTable table = platform::fedscale_csv(
       platform::read_pickle(bytes_of(options.file), options.file), options.file);
   const fs::path out = options.out;
+  std::error_code none;
+  if (fs::equivalent(options.file, out, none)) {
+    throw InputError(fmt::format("--out {}: is the file that is read; name another", options.out));
+  }
   if (out.has_parent_path()) fs::create_directories(out.parent_path());
   results::write_file(out, table.csv);
   fmt::print("{}: {}\n", options.out,

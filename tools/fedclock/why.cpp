@@ -28,6 +28,7 @@ void print_path(const results::CriticalPath& path) {
   line("upload", path.upload_s);
   line("merge", path.merge_s);
   line("server training", path.server_train_s);
+  line("dropped clients", path.dropped_s);
   line("devices away", path.away_s);
 }
 

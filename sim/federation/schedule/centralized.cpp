@@ -31,7 +31,7 @@ kernel::Task<learning::Value> run_centralized(Federation& f) {
     const std::optional<double> train_s = co_await work_on_server(
         f, round, v1::Event::TRAIN, f.workload.training_flops(*f.server, plan, job.settings, rows));
     if (!train_s) {
-      f.stop_reason = "the server never comes back";
+      f.stop_reason = "the server never comes back, or is never on for long enough";
       f.end_round(round, global);
       break;
     }

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+
 #include "sim/federation/schedule/schedule.h"
 #include "sim/kernel/combinators.h"
 
@@ -41,14 +44,15 @@ kernel::Task<learning::Value> run_local_only(Federation& f) {
       rounds.push_back(train_alone(f, round, client, own[static_cast<size_t>(client)]));
     }
     const auto states = co_await kernel::when_all(std::move(rounds));
-    bool any = false;
     for (size_t i = 0; i < chosen.size(); ++i) {
       if (states[i]) own[static_cast<size_t>(chosen[i])] = *states[i];
-      any = any || states[i];
     }
     f.end_round_of_many(round, own);
-    if (any) continue;
-    f.stop_reason = "never again is a chosen client's device on";
+    const bool all_gone = std::all_of(participants.begin(), participants.end(), [&f](int32_t one) {
+      return std::isinf(f.platform.next_on_s(static_cast<size_t>(one)));
+    });
+    if (!all_gone) continue;
+    f.stop_reason = "never again is a client's device on";
     break;
   }
   co_return own.front();

@@ -17,6 +17,8 @@ namespace {
 
 // Of a phase that broke off in its last instant: no work is none at all.
 constexpr double kLeastShare = 1e-12;
+// An attempt that brings a phase forward by less than this share has not brought it forward.
+constexpr double kLeastForward = 1e-3;
 
 // One phase of a client's part, and how much of it there is: bytes, or flops in each power mode.
 struct Phase {
@@ -90,16 +92,19 @@ kernel::Task<bool> run_phase(Federation& f, int64_t round, ClientRecord& record,
     }
     if (end == Event::CANCELLED) throw kernel::Cancelled();
     if (end == Event::DONE) co_return true;
-    if (on_break.answer == OnBreak::kGiveUp) co_return false;
-    const bool goes_on = on_break.answer == OnBreak::kGoOn;
-    if (goes_on) {
+    // Where the server is off, nobody's answer helps: everything waits for it.
+    if (on_break.answer == OnBreak::kGiveUp && f.platform.is_server_on()) co_return false;
+    double forward = 0;  // share of the phase that this attempt has brought it forward
+    if (on_break.answer == OnBreak::kGoOn) {
+      forward = phase.bytes > 0 ? static_cast<double>(moved) / static_cast<double>(phase.bytes)
+                                : left * operation.done();
       left *= std::max(1 - operation.done(), kLeastShare);
       bytes_left -= moved;
     } else {
       lose(record, phase.kind, end_s - start_s, moved);
     }
-    if (goes_on && operation.done() > 0) attempts = 0;
-    if (end_s > start_s && ++attempts == on_break.max_attempts) co_return false;
+    if (end_s > start_s) attempts = forward < kLeastForward ? attempts + 1 : 0;
+    if (attempts >= on_break.max_attempts) co_return false;
     const double back_s = phase.kind == Event::TRAIN ? f.platform.next_on_s(device)
                                                      : f.platform.next_reachable_s(device);
     if (std::isinf(back_s)) co_return false;
@@ -175,7 +180,7 @@ kernel::Task<std::optional<Update>> client_round(Federation& f, int64_t round, i
 
 kernel::Task<std::optional<double>> work_on_server(Federation& f, int64_t round, Event::Phase phase,
                                                    double flops) {
-  while (true) {
+  for (int32_t attempt = 0; attempt < OnBreak{}.max_attempts; ++attempt) {
     const double start_s = f.simulation.now_s();
     Event::End end = Event::DONE;
     DeviceOperation operation = f.platform.compute_on_server(flops);

@@ -45,8 +45,8 @@ struct Round {
 kernel::Task<std::optional<Update>> place(Round& round, int32_t client) {
   std::optional<int32_t> taken = client;
   while (taken) {
-    std::optional<Update> update = co_await client_round(round.f, round.number, *taken,
-                                                         round.global, on_break(round.answer));
+    std::optional<Update> update =
+        co_await client_round(round.f, round.number, *taken, round.global, on_break(round.answer));
     if (update || round.answer.on_failure() != v1::Synchronous::RESELECT) co_return update;
     taken = round.replacement();
   }
@@ -79,7 +79,8 @@ kernel::Task<learning::Value> run_synchronous(Federation& f) {
   for (int64_t number = 1;
        co_await f.begins_round(number, participants, answer.min_reachable(), reachable); ++number) {
     const std::vector<int32_t> chosen = f.answers.selection->choose(number, reachable);
-    Round round{f, number, global, answer,
+    Round round{f,      number,
+                global, answer,
                 {},     Random(f.scenario.seed(), "reselection", static_cast<uint64_t>(number))};
     if (answer.on_failure() == v1::Synchronous::RESELECT) {
       round.unused.insert(participants.begin(), participants.end());

@@ -225,9 +225,81 @@ TEST_CASE("a run whose clients are gone for good ends, and says so") {
       {"stop.rounds=5", "method=centralized", "platform.outages=[{server:true start_s:0.01}]"},
       [](const v1::Result& result) {
         return std::vector<double>{
-            static_cast<double>(result.stop_reason() == "the server never comes back")};
+            static_cast<double>(result.stop_reason().starts_with("the server never comes back"))};
       });
   CHECK(server == std::vector<double>{1});
+}
+
+TEST_CASE("a server that is never on for long enough ends the work that it breaks off") {
+  const auto central =
+      timed({"method=centralized", "stop.rounds=5",
+             "platform.outages=[{server:true start_s:0.001 duration_s:1 "
+             "every_s:1.001}]"},
+            [](const v1::Result& result) {
+              return std::vector<double>{static_cast<double>(result.events().end_size()),
+                                         static_cast<double>(result.rounds_size())};
+            });
+  CHECK(central == std::vector<double>{20, 2});
+  // A merge that never gets through: rounds go on, and merge nothing.
+  auto slow = one_round("WAIT", "server:true start_s:0.3 duration_s:0.1 every_s:0.3");
+  slow[1] = "stop.rounds=2";
+  slow.push_back("platform.server.device.memory_bandwidth_gb_s=0.01");
+  slow.push_back("platform.server.device.step_overhead_s=0");
+  slow.push_back("platform.server.device.modes[0].fp32_tflops=0.00001");
+  const auto merges = timed(slow, [](const v1::Result& result) {
+    return std::vector<double>{result.rounds(1).merge_s(),
+                               static_cast<double>(result.rounds_size())};
+  });
+  CHECK(merges[1] == 3);
+}
+
+TEST_CASE("where the server is off, nobody is dropped for it") {
+  const Part part = board_part();
+  // Off in mid-download, for all of them: the downloads start again.
+  const double off_s = 0.012, on_s = 0.5;
+  for (const char* answer : {"DROP", "RESELECT"}) {
+    const auto values = timed(
+        one_round(answer, fmt::format("server:true start_s:{} duration_s:{}", off_s, on_s - off_s)),
+        first_client);
+    check_near(values,
+               {on_s + part.download_s + part.train_s + part.upload_s, off_s, 0, part.bytes, 0, 0});
+  }
+}
+
+TEST_CASE("alone: clients that are gone have no say over the others") {
+  // Three of four boards are dead; rounds that choose one of them alone go by, the run goes on.
+  const auto rounds =
+      timed({"stop.rounds=12", "method=local_only", "federation.selection={random:{count:1}}",
+             "platform.outages=[{client:0 start_s:0},{client:1 start_s:0},{client:2 start_s:0}]"},
+            [](const v1::Result& result) {
+              double trained = 0;
+              for (const v1::Round& round : result.rounds()) {
+                for (const v1::ClientRound& client : round.clients()) trained += !client.dropped();
+              }
+              return std::vector<double>{static_cast<double>(result.rounds_size()), trained};
+            });
+  CHECK(rounds[0] == 13);
+  CHECK(rounds[1] > 0);
+  CHECK(rounds[1] < 12);
+}
+
+TEST_CASE("a replaced client is on the path, and the replacement's part is late") {
+  auto overrides = one_round("RESELECT", "client:0 start_s:0.05");
+  overrides[0] = "federation.selection={random:{count:5}}";
+  for (int seed = 1; seed < 50; ++seed) {
+    overrides.push_back(fmt::format("seed={}", seed));
+    const auto late = timed(overrides, [](const v1::Result& result) {
+      std::vector<double> values;
+      for (const v1::ClientRound& c : result.rounds(1).clients()) values.push_back(c.late_s());
+      return values;
+    });
+    overrides.pop_back();
+    if (late.size() != 6) continue;
+    CHECK(late[0] == 0);
+    CHECK(late[5] == Approx(0.05));
+    return;
+  }
+  FAIL("no seed replaces client 0");
 }
 
 TEST_CASE("alone: training that breaks off starts again, a device that stays away has no part") {

@@ -313,6 +313,26 @@ TEST_CASE("availability: intervals that repeat, with an offset, at their very en
   }
 }
 
+TEST_CASE("a trace that is on at its end and at its start has no gap between the two") {
+  for (const double period_s : {0.7, 86400.1, 172799.9, 1.1}) {
+    const auto whole = std::make_shared<std::vector<Interval>>(
+        std::vector<Interval>{{0, period_s / 3}, {period_s / 2, period_s}});
+    const auto presence = on_during(whole, period_s, period_s * 0.6);
+    double date_s = 0;
+    int off = 0;
+    for (int change = 0; change < 400; ++change) {
+      const Presence::State state = presence->at(date_s);
+      REQUIRE(state.until_s > date_s);
+      if (!state.on) {
+        ++off;
+        CHECK(state.until_s - date_s > period_s / 7);
+      }
+      date_s = state.until_s;
+    }
+    CHECK(off >= 100);
+  }
+}
+
 TEST_CASE("two things that must both be there") {
   auto first = std::make_shared<std::vector<Interval>>(std::vector<Interval>{{0, 1}});
   auto second = std::make_shared<std::vector<Interval>>(std::vector<Interval>{{0.5, 2}});
@@ -364,6 +384,8 @@ TEST_CASE("a SimGrid platform file gives the network, the specs give the speeds"
 )";
   PlatformSpec spec = plain_world(2);
   spec.file = SimGridFile{path, "hub", {"south", "north"}};
+  spec.devices[0].mode_speeds_flops = {1000, 250};  // modes change there too
+  spec.devices[0].mode_changes = first_then_second_mode();
   const auto result = run_world(spec, [](World world) -> Task<void> {
     std::vector<Task<double>> tasks;
     tasks.push_back(up(world, 0, 100));
@@ -373,11 +395,18 @@ TEST_CASE("a SimGrid platform file gives the network, the specs give the speeds"
     world.log.push_back(busy.duration_s());
     Interval merge = co_await world.platform.compute_on_server(20000);
     world.log.push_back(merge.duration_s());
+    co_await world.simulation.sleep_until(999);
+    const double speed_flops =
+        world.platform.device_count() > 0 && first_then_second_mode()->at(999, 0, 0).number == 0
+            ? 1000
+            : 250;
+    Interval moded = co_await world.platform.compute(0, speed_flops);
+    world.log.push_back(moded.duration_s());
   });
   // d0 is south: 1 s of latency, then alone on the trunk at 30 until 3: 60 bytes. Then d1 (north,
   // 3 s of latency) comes: 15 each, 40 left: 3 + 40/15. d1 has 30 left then, at its own 20: 1.5 s.
   const double first_s = 3 + 40.0 / 15;
-  check_dates(result, {first_s, first_s + 1.5, 2, 2});
+  check_dates(result, {first_s, first_s + 1.5, 2, 2, 1});
   spec.file->device_hosts = {"south", "west"};
   const auto root = [](World) -> Task<void> { co_return; };
   CHECK(run_world(spec, root).error == path + " has no host named 'west'");
@@ -387,7 +416,20 @@ TEST_CASE("a SimGrid platform file gives the network, the specs give the speeds"
   CHECK(run_world(spec, root).error.find("has 2 hosts for 3 devices") != std::string::npos);
   spec.file->path = "/nowhere.xml";
   CHECK(run_world(spec, root).error == "there is no SimGrid platform file /nowhere.xml");
-  std::ofstream(path) << "<platform version=\"4.1\"><zone";
+  spec.devices.pop_back();
   spec.file->path = path;
+  std::ofstream(path) << R"(<?xml version='1.0'?>
+<!DOCTYPE platform SYSTEM "https://simgrid.org/simgrid.dtd">
+<platform version="4.1"><zone id="all" routing="Full">
+    <host id="north" speed="8f"/><host id="south" speed="4f"/><host id="hub" speed="1f"/>
+    <link id="n" bandwidth="20Bps" latency="2s"/>
+    <route src="north" dst="hub"><link_ctn id="n"/></route>
+</zone></platform>
+)";
+  CHECK(run_world(spec, root).error.find("has no route from 'south' to 'hub'") !=
+        std::string::npos);
+  std::ofstream(path) << "<platform version=\"4.1\"><host id=\"a\" state_file=\"x\"/>";
+  CHECK(run_world(spec, root).error.find("state_file") != std::string::npos);
+  std::ofstream(path) << "<platform version=\"4.1\"><zone";
   CHECK(run_world(spec, root).error.find("SimGrid cannot load this platform") != std::string::npos);
 }

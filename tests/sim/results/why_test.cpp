@@ -94,6 +94,10 @@ TEST_CASE("why: devices that were away are on the path") {
   CHECK(cause.path.total_s() == 12);
   CHECK(critical_path(result).total_s() == 23);
   CHECK(shares_by_device(result, 2)[0].off_s == 3);
+  // Three of those seconds were another client's, whose place client 0 took.
+  second.mutable_clients(0)->set_late_s(3);
+  CHECK(cause_of_round(result, 2).path.dropped_s == 3);
+  CHECK(cause_of_round(result, 2).path.away_s == 4);
 }
 
 TEST_CASE("why: a round of the server alone, a client alone, and none at all") {
