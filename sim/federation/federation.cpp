@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace fedclock::federation {
 
@@ -46,6 +47,18 @@ kernel::Task<bool> Federation::begins_round(int64_t round) {
   co_return true;
 }
 
+// The earliest date at which so many of them can be reachable; infinity: never.
+double Federation::earliest_start_s(const std::vector<int32_t>& participants, size_t least) const {
+  if (least > participants.size()) return std::numeric_limits<double>::infinity();
+  std::vector<double> dates_s;
+  for (const int32_t client : participants) {
+    dates_s.push_back(platform.next_reachable_s(static_cast<size_t>(client)));
+  }
+  const auto last = dates_s.begin() + static_cast<std::ptrdiff_t>(least) - 1;
+  std::nth_element(dates_s.begin(), last, dates_s.end());
+  return *last;
+}
+
 kernel::Task<bool> Federation::begins_round(int64_t round, const std::vector<int32_t>& participants,
                                             int32_t least, std::vector<int32_t>& reachable) {
   while (!is_over(round)) {
@@ -55,26 +68,16 @@ kernel::Task<bool> Federation::begins_round(int64_t round, const std::vector<int
       co_return true;
     }
     reachable.clear();
-    std::vector<double> back_s;  // of the others
     for (const int32_t client : participants) {
-      const double date_s = platform.next_reachable_s(static_cast<size_t>(client));
-      if (date_s <= simulation.now_s()) {
-        reachable.push_back(client);
-      } else {
-        back_s.push_back(date_s);
-      }
+      if (platform.is_reachable(static_cast<size_t>(client))) reachable.push_back(client);
     }
-    const auto missing = static_cast<int64_t>(least) - static_cast<int64_t>(reachable.size());
-    if (missing <= 0) {
+    if (reachable.size() >= static_cast<size_t>(least)) {
       begin(round);
       co_return true;
     }
-    // The earliest date at which enough of them can be there.
-    const auto next = back_s.begin() + std::min<int64_t>(missing, back_s.size()) - 1;
-    if (back_s.empty()) break;
-    std::nth_element(back_s.begin(), next, back_s.end());
-    if (static_cast<size_t>(missing) > back_s.size() || std::isinf(*next)) break;
-    co_await simulation.sleep_until(*next);
+    const double next_s = earliest_start_s(participants, static_cast<size_t>(least));
+    if (std::isinf(next_s)) break;
+    co_await simulation.sleep_until(next_s);
   }
   if (stop_reason.empty()) {
     stop_reason = fmt::format("never again are {} clients reachable", least);

@@ -81,6 +81,7 @@ struct Federation {
  private:
   bool is_over(int64_t round);
   void begin(int64_t round);
+  double earliest_start_s(const std::vector<int32_t>& participants, size_t least) const;
   void settle_clients(results::RoundRecord& record);
   void measure(int64_t round);
   void measure_clients(int64_t round);

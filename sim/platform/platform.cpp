@@ -132,7 +132,14 @@ Platform::Broken Platform::broken(const Host& host, bool transfer, double date_s
 }
 
 bool Platform::is_reachable(std::size_t device) {
-  return broken(hosts_[device], true, simulation_.now_s()).what == nullptr;
+  Host& host = hosts_[device];
+  const double now_s = simulation_.now_s();
+  if (now_s >= host.reach_until_s) {
+    const Broken answer = broken(host, true, now_s);
+    host.is_reachable = answer.what == nullptr;
+    host.reach_until_s = answer.until_s;
+  }
+  return host.is_reachable;
 }
 
 double Platform::next_reachable_s(std::size_t device) {

@@ -145,6 +145,8 @@ class Platform {
     // Of a WiFi station, whose link SimGrid's plug-in leaves out: J a byte, and the sum so far.
     double wifi_joules_byte = 0;
     double wifi_joules = 0;
+    bool is_reachable = true;  // until that date, as far as anybody has asked
+    double reach_until_s = -1;
     std::shared_ptr<Presence> presence;  // of the machine
     std::shared_ptr<Presence> way;       // of its link and its gateway
     std::shared_ptr<const Bandwidth> bandwidth;
