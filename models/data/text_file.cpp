@@ -15,8 +15,7 @@ TextFile read_text_file(const std::filesystem::path& path, int64_t max_bytes) {
   if (!in || std::filesystem::is_directory(path)) {
     throw InputError(fmt::format(
         "{}: no file that can be read: looked for '{}' in the folder '{}': put it there, or choose "
-        "the folder by the scenario's field (task.files.folder for rows, "
-        "model.pretrain.files.folder for a corpus), --data DIR or FEDCLOCK_DATA",
+        "the folder by the scenario's `folder` beside the file's name, --data DIR or FEDCLOCK_DATA",
         path.string(), path.filename().string(), path.parent_path().string()));
   }
   const int64_t file_bytes = in.tellg();

@@ -152,9 +152,11 @@ std::shared_ptr<const Tables::Availability> Tables::availability(const fs::path&
   std::map<std::string, std::vector<platform::Interval>, ById> clients;
   auto made = std::make_shared<Availability>();
   for_each_row(path, [&](const Row& row) {
-    std::vector<platform::Interval>& of_client = clients[row.text("client_id", "that name")];
-    const double start_s = row.number("start_s", "that name", 0, "write seconds from 0");
-    const double end_s = row.number("end_s", "that name", 0, "write seconds from 0");
+    std::vector<platform::Interval>& of_client =
+        clients[row.text("client_id", "renaming one of these")];
+    const double start_s =
+        row.number("start_s", "renaming one of these", 0, "write seconds from 0");
+    const double end_s = row.number("end_s", "renaming one of these", 0, "write seconds from 0");
     if (end_s <= start_s || (!of_client.empty() && start_s < of_client.back().end_s)) {
       data::fail_in_field(row.file.path, row.line, end_s <= start_s ? "end_s" : "start_s",
                           fmt::format("from {} to {}", start_s, end_s),

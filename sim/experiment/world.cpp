@@ -21,6 +21,7 @@ namespace fedclock::experiment {
 namespace {
 
 constexpr double kBytesPerMbit = 1e6 / 8;
+constexpr double kLeastFactor = 1e-3, kMostFactor = 1e3;  // of drawn speeds
 constexpr double kDay_s = 86400, kHour_s = 3600;
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
@@ -43,12 +44,15 @@ class WorldMaker {
     world_.platform.energy = platform_.energy();
     add_gateways();
     for (int i = 0; i < platform_.devices_size(); ++i) {
-      path_ = scenario::item_path("platform.devices", i);
+      group_path_ = path_ = scenario::item_path("platform.devices", i);
       const auto make_group = [&] { add_group(platform_.devices(i)); };
       if (!told(make_group)) return std::move(world_);
     }
     add_server();
-    for (const v1::Outage& outage : platform_.outages()) add_outage(outage);
+    for (int i = 0; i < platform_.outages_size(); ++i) {
+      path_ = scenario::item_path("platform.outages", i);
+      told([&] { add_outage(platform_.outages(i)); });
+    }
     path_ = "platform.simgrid.file";
     if (platform_.has_simgrid() && !told([&] { add_file(); })) return std::move(world_);
     world_.has_files = tables_.any();
@@ -71,7 +75,7 @@ class WorldMaker {
 
   template <typename Spec>
   std::filesystem::path table_path(const Spec& spec) const {
-    return data_path_(spec.folder(), spec.file(), path_);
+    return data_path_(spec.folder(), spec.file(), "its table");
   }
 
   platform::Distribution distribution(const v1::Distribution& from, double unit) {
@@ -116,7 +120,11 @@ class WorldMaker {
   void add_group(const v1::DeviceGroup& group) {
     const auto common = std::make_shared<const std::vector<cost::Machine>>(machines_of(group));
     std::optional<platform::Distribution> factor, down;
-    if (group.has_speed_factor()) factor = distribution(group.speed_factor(), 1);
+    if (group.has_speed_factor()) {
+      path_ = group_path_ + ".speed_factor";
+      factor = distribution(group.speed_factor(), 1);
+    }
+    path_ = group_path_ + ".network";
     const v1::AccessLink& link = group.network();
     if (link.has_drawn()) down = distribution(link.drawn().down_mbit_s(), kBytesPerMbit);
     const auto mode_changes = changes_of(group);
@@ -124,8 +132,9 @@ class WorldMaker {
       const uint64_t client = world_.platform.devices.size();
       Machines machines = common;
       if (factor) {
+        path_ = group_path_ + ".speed_factor";
         Random random(scenario_.seed(), "device speed", 0, client);
-        machines = scaled(*common, platform::draw(*factor, random));
+        machines = scaled(*common, drawn_factor(*factor, random));
       }
       platform::DeviceSpec& device = world_.platform.devices.emplace_back();
       device.name = fmt::format("client-{}", client);
@@ -137,12 +146,23 @@ class WorldMaker {
         device.mode_changes = mode_changes;
       }
       world_.machines.push_back(std::move(machines));
+      path_ = group_path_ + ".network";
       add_link(link, down, client, device);
       if (group.has_availability()) {
+        path_ = group_path_ + ".availability";
         device.presence = presence(group.availability(), static_cast<uint64_t>(i), client);
       }
       if (platform_.energy()) add_watts(group, device);
     }
+  }
+
+  static double drawn_factor(const platform::Distribution& distribution, Random& random) {
+    const double factor = platform::draw(distribution, random);
+    if (factor >= kLeastFactor && factor <= kMostFactor) return factor;
+    throw InputError(fmt::format(
+        "{} was drawn; a device is from {} to {} times as fast as its profile: change the "
+        "distribution, or write over_median: true where a file holds scores",
+        factor, kLeastFactor, kMostFactor));
   }
 
   static Machines scaled(const std::vector<cost::Machine>& machines, double factor) {
@@ -291,7 +311,8 @@ class WorldMaker {
   const v1::Platform& platform_;
   const DataPath& data_path_;
   scenario::Problems& problems_;
-  std::string path_;  // of what is being made
+  std::string path_;        // of what is being made
+  std::string group_path_;  // of its group
   Tables tables_;
   scenario::Gateways gateways_;
   World world_;

@@ -80,7 +80,9 @@ kernel::Task<bool> Federation::begins_round(int64_t round, const std::vector<int
     co_await simulation.sleep_until(next_s);
   }
   if (stop_reason.empty()) {
-    stop_reason = fmt::format("never again are {} clients reachable", least);
+    stop_reason = std::isinf(platform.next_server_on_s())
+                      ? "the server never comes back"
+                      : fmt::format("never again are enough clients reachable: {} needed", least);
   }
   co_return false;
 }
@@ -104,10 +106,12 @@ void Federation::end_round_of_many(int64_t round, const std::vector<learning::Va
 void Federation::settle_clients(results::RoundRecord& record) {
   for (results::ClientRecord& client : record.clients) {
     const auto device = static_cast<size_t>(client.client);
-    client.off_s = platform.off_seconds(device, record.start_s, record.end_s);
+    // A client that is given up leaves the round there.
+    if (!client.dropped) client.left_s = record.end_s;
+    client.off_s = platform.off_seconds(device, client.start_s, client.left_s);
     if (!platform.counts_energy()) continue;
     const double busy_s = client.download.seconds + client.train.seconds + client.upload.seconds;
-    const double idle_s = record.end_s - record.start_s - client.off_s - busy_s;
+    const double idle_s = client.left_s - client.start_s - client.off_s - busy_s;
     client.idle_joules = platform.idle_w(device) * std::max(0.0, idle_s);
   }
 }

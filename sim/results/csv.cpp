@@ -59,15 +59,17 @@ std::string csv_field(const std::string& text) {
 std::string rounds_csv(const v1::Result& result) {
   std::string text =
       "round,simulated_s,accuracy,loss,train_loss,client_accuracy,bytes_up,bytes_down,download_s,"
-      "train_s,upload_s,wait_s,merge_s,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,joules\n";
+      "train_s,upload_s,wait_s,merge_s,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,joules,"
+      "start_s,clients\n";
   for (const v1::Round& r : result.rounds()) {
     const Phases mean = mean_phases(r);
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", r.round(), r.end_s(),
-                        number(r.has_accuracy(), r.accuracy()), number(r.has_loss(), r.loss()),
-                        number(r.has_train_loss(), r.train_loss()),
+    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", r.round(),
+                        r.end_s(), number(r.has_accuracy(), r.accuracy()),
+                        number(r.has_loss(), r.loss()), number(r.has_train_loss(), r.train_loss()),
                         number(r.has_client_accuracy(), r.client_accuracy()), r.bytes_up(),
                         r.bytes_down(), mean.download_s, mean.train_s, mean.upload_s, mean.wait_s,
-                        r.merge_s(), mean.off_s, lost_columns(lost_in(r)), joules_column(r));
+                        r.merge_s(), mean.off_s, lost_columns(lost_in(r)), joules_column(r),
+                        r.start_s(), r.clients_size());
   }
   return text;
 }

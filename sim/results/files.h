@@ -48,9 +48,9 @@ std::string csv_field(const std::string& text);
 // One line a round. Phases are means over the round's clients. Columns:
 // round,simulated_s,accuracy,loss,train_loss,client_accuracy,bytes_up,bytes_down,
 // download_s,train_s,upload_s,wait_s,merge_s,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,
-// joules
-// The last ones are sums: clients dropped, seconds and bytes that were for nothing, joules of all
-// devices (empty where energy is not counted).
+// joules,start_s,clients
+// Sums: clients dropped, seconds and bytes that were for nothing, joules of all devices (empty
+// where energy is not counted). Between a round and the one before, the server waits for clients.
 std::string rounds_csv(const v1::Result& result);
 
 // One line for each client of each round. Columns:

@@ -39,20 +39,19 @@ namespace {
 constexpr double kRounding = 1e-12;
 
 // What a client's part in a round took. Fields that say nothing are left out.
-void set_costs(const ClientRecord& from, double round_start_s, double round_end_s,
-               v1::ClientRound& to) {
+void set_costs(const ClientRecord& from, double round_start_s, v1::ClientRound& to) {
   to.set_client(from.client);
   to.set_depth(static_cast<int32_t>(from.depth));
   to.set_download_s(from.download.seconds);
   to.set_train_s(from.train.seconds);
   to.set_upload_s(from.upload.seconds);
-  // The rest of the round; where the part had no gap, by its dates, which have the smaller
-  // rounding.
+  // The rest of its time in the round; where the part had no gap, by its dates, which have the
+  // smaller rounding.
   const double busy_s = from.download.seconds + from.train.seconds + from.upload.seconds;
-  const double gaps_s = from.end_s - round_start_s - busy_s;
-  const bool whole = from.off_s == 0 && gaps_s <= kRounding * from.end_s;
-  to.set_wait_s(whole ? round_end_s - from.end_s
-                      : std::max(0.0, round_end_s - round_start_s - busy_s - from.off_s));
+  const bool whole =
+      from.off_s == 0 && from.end_s - from.start_s - busy_s <= kRounding * from.end_s;
+  to.set_wait_s(whole ? from.left_s - from.end_s
+                      : std::max(0.0, from.left_s - from.start_s - busy_s - from.off_s));
   to.set_bytes_up(from.upload.bytes);
   to.set_bytes_down(from.download.bytes);
   to.set_end_s(from.end_s);
@@ -82,7 +81,7 @@ v1::Round Recorder::resolved(const RoundRecord& record) {
   double loss_sum = 0, row_sum = 0;
   for (const ClientRecord& from : record.clients) {
     v1::ClientRound& to = *round.add_clients();
-    set_costs(from, record.start_s, record.end_s, to);
+    set_costs(from, record.start_s, to);
     up += to.bytes_up();
     down += to.bytes_down();
     if (!from.update) continue;

@@ -28,13 +28,14 @@ struct ClientRecord {
   int64_t rows = 0;    // training rows
   double start_s = 0;  // date at which its part began
   double end_s = 0;    // date at which it was done, or given up
+  double left_s = 0;   // date at which it left the round: its end, or where it was given up
   Spent download, train, upload;
   // What of these was for nothing: what broke off, and of a dropped client everything.
   double lost_s = 0;
   int64_t lost_bytes_up = 0, lost_bytes_down = 0;
   bool dropped = false;    // nothing of its part was merged
-  double off_s = 0;        // of the round, that its device was off
-  double idle_joules = 0;  // of the round, while it was on and did nothing
+  double off_s = 0;        // until it left, that its device was off
+  double idle_joules = 0;  // until it left, while it was on and did nothing
   learning::Value update;  // its numbers; empty where it did not train
 };
 

@@ -6,6 +6,7 @@ namespace {
 
 void add(Lost& sum, const Lost& more) {
   sum.dropped += more.dropped;
+  sum.empty_rounds += more.empty_rounds;
   sum.seconds += more.seconds;
   sum.bytes_up += more.bytes_up;
   sum.bytes_down += more.bytes_down;
@@ -23,13 +24,14 @@ Traffic total_traffic(const v1::Result& result) {
 }
 
 Lost lost_in(const v1::ClientRound& client) {
-  return {client.dropped() ? 1 : 0, client.lost_s(), client.lost_bytes_up(),
+  return {client.dropped() ? 1 : 0, 0, client.lost_s(), client.lost_bytes_up(),
           client.lost_bytes_down()};
 }
 
 Lost lost_in(const v1::Round& round) {
   Lost sum;
   for (const v1::ClientRound& client : round.clients()) add(sum, lost_in(client));
+  if (sum.dropped > 0 && sum.dropped == round.clients_size()) sum.empty_rounds = 1;
   return sum;
 }
 

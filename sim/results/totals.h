@@ -17,8 +17,9 @@ Traffic total_traffic(const v1::Result& result);
 
 // Phases that broke off, and all of a client's that was dropped.
 struct Lost {
-  int64_t dropped = 0;  // parts in rounds
-  double seconds = 0;   // of devices
+  int64_t dropped = 0;       // parts in rounds
+  int64_t empty_rounds = 0;  // that had clients, all of which were dropped
+  double seconds = 0;        // of devices
   int64_t bytes_up = 0, bytes_down = 0;
 
   bool any() const { return dropped > 0 || seconds > 0 || bytes_up > 0 || bytes_down > 0; }

@@ -3,8 +3,8 @@
 // A round of a synchronous schedule ends when the last client's upload has been merged, so its
 // critical path is that client's download, training and upload, and the merge; the others wait.
 // What is left of the time since the round before was spent on a client that was dropped, whose
-// place the last one took, and on devices that were away: until enough of them were reachable,
-// until one that broke off was back.
+// place the last one took, and on what was out of reach: until enough devices were there, until a
+// device, a link or the server that broke something off was back.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct CriticalPath {
   double download_s = 0, train_s = 0, upload_s = 0, merge_s = 0;
   double server_train_s = 0;  // of centralised training
   double dropped_s = 0;       // of clients that were dropped, and replaced by the last one
-  double away_s = 0;          // waiting for devices that were away
+  double away_s = 0;          // waiting for devices, links or the server to be back
   double total_s() const {
     return download_s + train_s + upload_s + merge_s + server_train_s + dropped_s + away_s;
   }

@@ -65,7 +65,7 @@ TEST_CASE("losses, energy and shrunk depths stand in the summary, in why and in 
              Contains("lost               0 parts dropped") &&
                  Contains("note               2 x large board: memory of 0.001 GB holds 0 of "
                           "2 layers: left out"));
-  CHECK_THAT(here.run("why rough --round 1").out, Contains("devices away"));
+  CHECK_THAT(here.run("why rough --round 1").out, Contains("out of reach"));
   CHECK_THAT(here.run("compare calm rough").out, Contains("energy") && Contains(" J"));
   CHECK_THAT(here.run("cost " + tiny_scenario() +
                       " --set 'platform.devices[0].network={latency_s:0 "

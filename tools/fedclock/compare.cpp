@@ -94,6 +94,18 @@ void print_other_numerics(const std::vector<v1::Result>& all,
   }
 }
 
+// Rounds with fewer merged clients are not the same work.
+void print_dropped(const std::vector<v1::Result>& all, const std::vector<std::string>& folders) {
+  for (size_t i = 0; i < all.size(); ++i) {
+    const results::Lost lost = results::lost_in(all[i]);
+    if (lost.dropped == 0) continue;
+    int64_t parts = 0;
+    for (const v1::Round& round : all[i].rounds()) parts += round.clients_size();
+    fmt::print("{}: {} of {} parts in rounds were dropped, not merged\n", folders[i], lost.dropped,
+               parts);
+  }
+}
+
 void compare(const CompareOptions& options) {
   std::vector<v1::Result> all;
   std::vector<std::string> without;
@@ -106,12 +118,14 @@ void compare(const CompareOptions& options) {
         "no accuracies in {} (timing only?): the clocks are compared, speed-up is a "
         "round's\n",
         fmt::join(without, ", "));
-    return print_paces(all, options.folders);
+    print_paces(all, options.folders);
+    return print_dropped(all, options.folders);
   }
   const double target = options.target ? *options.target : results::common_target(all).value();
   fmt::print("target accuracy {:.4f}{}\n", target,
              options.target ? "" : ", the highest that all of them reach (--target sets another)");
   print_accuracies(all, options.folders, target);
+  print_dropped(all, options.folders);
   print_other_numerics(all, options.folders);
 }
 

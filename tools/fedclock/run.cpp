@@ -85,6 +85,10 @@ void print_losses_and_energy(const v1::Result& result) {
                            bytes_text(static_cast<double>(lost.bytes_up)),
                            bytes_text(static_cast<double>(lost.bytes_down))));
   }
+  if (lost.empty_rounds > 0) {
+    print_line("merged nothing", fmt::format("{} of {} rounds: all of their clients were dropped",
+                                             lost.empty_rounds, result.rounds_size() - 1));
+  }
   if (const std::optional<results::Energy> energy = results::energy_of(result)) {
     print_line("energy", fmt::format("{}: training {}, download {}, upload {}, waiting {}",
                                      joules_text(energy->total_j()), joules_text(energy->train_j),

@@ -37,6 +37,7 @@ struct SweepOptions {
   std::string seeds, out, device = "cpu";
   std::optional<double> target;
   int workers = 0;
+  bool timing_only = false;
   bool overwrite = false, explain = false, quiet = false;
   StoreChoice store;
 };
@@ -145,6 +146,7 @@ std::vector<ChildCommand> commands_of(const SweepOptions& options, const Sweep& 
     add("--store-limit", options.store.limit);
     if (options.store.off) command.arguments.emplace_back("--no-store");
     if (options.overwrite) command.arguments.emplace_back("--overwrite");
+    if (options.timing_only) command.arguments.emplace_back("--timing-only");
     add("--device", options.device);
     command.log = sweep.folder / (point.name + ".log");
   }
@@ -232,19 +234,30 @@ void print_points(const std::vector<results::SweepPoint>& points,
                   const std::optional<double>& target, bool explain) {
   size_t width = 5;
   for (const results::SweepPoint& point : points) width = std::max(width, point.name.size());
-  fmt::print("{:<{}} {:>8} {:>8} {:>16} {:>10}{}\n", "point", width, "final", "best",
-             "time to target", "traffic", explain ? "    known   shared computed" : "");
+  const bool energy = std::any_of(points.begin(), points.end(), [](const auto& point) {
+    return point.result && results::energy_of(*point.result);
+  });
+  fmt::print("{:<{}} {:>8} {:>8} {:>16} {:>16} {:>10}{}{}\n", "point", width, "final", "best",
+             "time to target", "simulated time", "traffic", energy ? "     energy" : "",
+             explain ? "    known   shared computed" : "");
   for (const results::SweepPoint& point : points) {
     if (!point.result) {
       fmt::print("{:<{}} {}\n", point.name, width, point.status);
       continue;
     }
     const auto reached = target ? results::time_to_accuracy(*point.result, *target) : std::nullopt;
-    fmt::print("{:<{}} {:>8} {:>8} {:>16} {:>10}", point.name, width,
+    fmt::print("{:<{}} {:>8} {:>8} {:>16} {:>16} {:>10}", point.name, width,
                or_dash(results::final_accuracy(*point.result)),
                or_dash(results::best_accuracy(*point.result)),
-               reached ? duration_text(reached->simulated_s) : "never",
+               reached  ? duration_text(reached->simulated_s)
+               : target ? "never"
+                        : "-",
+               duration_text(results::pace(*point.result).total_s),
                bytes_text(static_cast<double>(results::total_traffic(*point.result).total())));
+    if (energy) {
+      const auto joules = results::pace(*point.result).joules;
+      fmt::print(" {:>10}", joules ? joules_text(*joules) : "-");
+    }
     if (explain) {
       fmt::print(" {:>8} {:>8} {:>8}", point.jobs.known, point.jobs.shared, point.jobs.computed);
     }
@@ -413,6 +426,8 @@ void add_sweep(CLI::App& program) {
   command->add_flag("--overwrite", options->overwrite, "Write over other results in that folder");
   add_device_option(*command, options->device);
   add_store_options(*command, options->store);
+  command->add_flag("--timing-only", options->timing_only,
+                    "Skip the learning: the clocks, traffic and energy alone");
   command->add_flag("--explain", options->explain,
                     "Say how many jobs were known from the store, shared, or computed");
   command->add_flag("--quiet", options->quiet, "No progress on standard error");

@@ -29,7 +29,7 @@ void print_path(const results::CriticalPath& path) {
   line("merge", path.merge_s);
   line("server training", path.server_train_s);
   line("dropped clients", path.dropped_s);
-  line("devices away", path.away_s);
+  line("out of reach", path.away_s);
 }
 
 void print_devices(const std::vector<results::DeviceShare>& shares) {

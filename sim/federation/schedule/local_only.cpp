@@ -21,6 +21,7 @@ kernel::Task<std::optional<learning::Value>> train_alone(Federation& f, int64_t 
   record.end_s = f.simulation.now_s();
   if (!done) {
     record.dropped = true;
+    record.left_s = record.end_s;
     co_return std::nullopt;
   }
   record.rows = static_cast<int64_t>(job.rows->size());

@@ -168,6 +168,7 @@ kernel::Task<std::optional<Update>> client_round(Federation& f, int64_t round, i
   }
   record.end_s = f.simulation.now_s();
   if (!done) {
+    record.left_s = record.end_s;
     drop(record);
     co_return std::nullopt;
   }

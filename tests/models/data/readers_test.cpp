@@ -203,7 +203,7 @@ TEST_CASE("rows without labels") {
 
 TEST_CASE("a missing file names the file, the folder and the ways to choose another") {
   const std::string error = error_of(spec_of("/tmp/no-such-folder/rows.jsonl"));
-  for (const char* part : {"'rows.jsonl'", "'/tmp/no-such-folder'", "task.files.folder",
+  for (const char* part : {"'rows.jsonl'", "'/tmp/no-such-folder'", "`folder`",
                            "--data DIR", "FEDCLOCK_DATA"}) {
     CHECK_THAT(error, Contains(part));
   }

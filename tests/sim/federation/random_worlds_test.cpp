@@ -214,8 +214,9 @@ void check_seconds(const v1::Result& result, const platform::PlatformSpec& world
       const double phases_s = c.download_s() + c.train_s() + c.upload_s();
       in_rounds_s[c.client()] += phases_s;
       HOLDS(c.wait_s() >= 0 && c.off_s() >= 0 && c.lost_s() <= phases_s + rounding_s);
-      HOLDS(std::abs(phases_s + c.wait_s() + c.off_s() - (round.end_s() - round.start_s())) <=
-            rounding_s);
+      const double left_s = c.dropped() ? c.end_s() : round.end_s();
+      const double in_round_s = left_s - round.start_s() - c.late_s();
+      HOLDS(std::abs(phases_s + c.wait_s() + c.off_s() - in_round_s) <= rounding_s);
       HOLDS(c.end_s() <= round.end_s());
     }
   }

@@ -143,6 +143,11 @@ TEST_CASE("tables that do not hold what is asked of them, with file, line and re
       Contains("bad2.csv"));
   CHECK_THAT(world.error({factor("\"score\"")}),
              Contains("word.csv:2: field 'score': 'fast'") && Contains("above 0"));
+  world.write("scores.csv", "x,score\n1,76206\n");
+  CHECK_THAT(world.error({"platform.devices[0].speed_factor={file:{file:\"scores.csv\" "
+                          "column:\"score\"}}"}),
+             Contains("platform.devices[0].speed_factor") && Contains("76206 was drawn") &&
+                 Contains("over_median"));
   CHECK_THAT(world.error({factor("\"speed\"")}), Contains("the header has 'x', 'score'"));
   CHECK_THAT(world.error({factor("\"score\" where_column:\"x\" where_value:\"7\"")}),
              Contains("no row has '7' in 'x'"));

@@ -95,10 +95,11 @@ TEST_CASE("tables: empty where nothing was measured, means over clients") {
   const v1::Result result = example({0.25, 0, 0.5});
   CHECK(rounds_csv(result) ==
         "round,simulated_s,accuracy,loss,train_loss,client_accuracy,bytes_up,bytes_down,download_s,"
-        "train_s,upload_s,wait_s,merge_s,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,joules\n"
-        "0,0,0.25,,,,0,0,0,0,0,0,0,0,0,0,0,0,\n"
-        "1,10,,,,,1000,2000,1,4,2,2,0,0,0,0,0,0,\n"
-        "2,20,0.5,,,,1000,2000,1,4,2,2,0,0,0,0,0,0,\n");
+        "train_s,upload_s,wait_s,merge_s,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,joules,"
+        "start_s,clients\n"
+        "0,0,0.25,,,,0,0,0,0,0,0,0,0,0,0,0,0,,0,0\n"
+        "1,10,,,,,1000,2000,1,4,2,2,0,0,0,0,0,0,,0,2\n"
+        "2,20,0.5,,,,1000,2000,1,4,2,2,0,0,0,0,0,0,,0,2\n");
   CHECK_THAT(clients_csv(result),
              Contains("1,0,slow board,2,10,0.5,,500,1000,1,6,2,0,0,1,0,0,0,0,0,,,,\n") &&
                  Contains("2,1,fast board,2,20,0.5,,500,1000,1,2,2,4,0,0,0,0,0,0,0,,,,\n"));
@@ -118,7 +119,8 @@ TEST_CASE("what was lost and what was drawn: in the tables, summed up, and to an
     client.set_upload_j(2);
     client.set_wait_j(4);
   }
-  CHECK_THAT(rounds_csv(result), Contains("\n2,20,0.5,,,,1000,2000,1,4,2,2,0,0.25,1,3,40,50,27\n"));
+  CHECK_THAT(rounds_csv(result),
+             Contains("\n2,20,0.5,,,,1000,2000,1,4,2,2,0,0.25,1,3,40,50,27,0,2\n"));
   CHECK_THAT(clients_csv(result), Contains("1,6,2,0,0,1,0.5,1,3,40,50,1,20,2,4\n"));
   const Lost lost = lost_in(result);
   CHECK(lost.any());
