@@ -15,6 +15,8 @@
 
 namespace fedclock::experiment {
 
+inline constexpr double kBytesPerMbit = 1e6 / 8;
+
 // The assignment may give another rank than the adapter.
 nn::AdapterSpec adapter_spec(const v1::Scenario& scenario);
 

@@ -10,14 +10,13 @@
 #include "models/common/error.h"
 #include "models/common/parse.h"
 #include "models/data/table_records.h"
+#include "sim/experiment/convert.h"
 
 namespace fedclock::experiment {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr double kBytesPerMbit = 1e6 / 8;
 
 // One record, with the columns by name.
 struct Row {
@@ -39,8 +38,7 @@ struct Row {
 };
 
 template <typename Visit>
-void for_each_row(const fs::path& path, Visit visit) {
-  const data::TextFile file = data::read_text_file(path);
+void for_each_row(const data::TextFile& file, Visit visit) {
   data::for_each_record(file,
                         [&](const data::Record& header, const data::Record& record, int64_t line) {
                           visit(Row{file, header, record, line});
@@ -77,9 +75,11 @@ std::shared_ptr<const platform::RateTrace> finished(platform::RateTrace trace) {
 
 }  // namespace
 
-void Tables::add_contents(const fs::path& path) {
-  contents_.add(data::read_text_file(path).text);
+data::TextFile Tables::read(const fs::path& path) {
+  data::TextFile file = data::read_text_file(path);
+  contents_.add(file.text);
   any_ = true;
+  return file;
 }
 
 Tables::Values Tables::column(const fs::path& path, const v1::FileDistribution& spec) {
@@ -87,9 +87,8 @@ Tables::Values Tables::column(const fs::path& path, const v1::FileDistribution& 
   key.set_folder(path.string());
   Values& known = columns_[key.SerializeAsString()];
   if (known) return known;
-  add_contents(path);
   std::vector<double> values;
-  for_each_row(path, [&](const Row& row) {
+  for_each_row(read(path), [&](const Row& row) {
     if (spec.has_where_column() &&
         row.text(spec.where_column(), "where_column") != spec.where_value()) {
       return;
@@ -118,10 +117,9 @@ Tables::Traces Tables::rates(const fs::path& path, const v1::BandwidthTrace& spe
   key.set_folder(path.string());
   Traces& known = traces_[key.SerializeAsString()];
   if (known) return known;
-  add_contents(path);
   std::vector<platform::RateTrace> traces;
   std::map<std::string, size_t> places;
-  for_each_row(path, [&](const Row& row) {
+  for_each_row(read(path), [&](const Row& row) {
     const auto [place, added] =
         places.emplace(row.text(spec.trace_column(), "trace_column"), traces.size());
     if (added) traces.emplace_back();
@@ -148,10 +146,9 @@ Tables::Traces Tables::rates(const fs::path& path, const v1::BandwidthTrace& spe
 std::shared_ptr<const Tables::Availability> Tables::availability(const fs::path& path) {
   std::shared_ptr<const Availability>& known = availabilities_[path.string()];
   if (known) return known;
-  add_contents(path);
   std::map<std::string, std::vector<platform::Interval>, ById> clients;
   auto made = std::make_shared<Availability>();
-  for_each_row(path, [&](const Row& row) {
+  for_each_row(read(path), [&](const Row& row) {
     std::vector<platform::Interval>& of_client =
         clients[row.text("client_id", "renaming one of these")];
     const double start_s =

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/common/digest.h"
+#include "models/data/text_file.h"
 #include "sim/platform/bandwidth.h"
 #include "sim/platform/presence.h"
 #include "sim/scenario/scenario.pb.h"
@@ -39,7 +40,8 @@ class Tables {
   bool any() const { return any_; }
   // Of the contents of all files read so far, in the order of the calls.
   Digest digest() const { return contents_.finish(); }
-  void add_contents(const std::filesystem::path& path);
+  // Reads a file whose contents count, but are no table.
+  data::TextFile read(const std::filesystem::path& path);
 
  private:
   DigestBuilder contents_;

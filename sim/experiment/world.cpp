@@ -20,7 +20,6 @@ namespace fedclock::experiment {
 
 namespace {
 
-constexpr double kBytesPerMbit = 1e6 / 8;
 constexpr double kLeastFactor = 1e-3, kMostFactor = 1e3;  // of drawn speeds
 constexpr double kDay_s = 86400, kHour_s = 3600;
 constexpr double kNever = std::numeric_limits<double>::infinity();
@@ -117,42 +116,63 @@ class WorldMaker {
     return machines;
   }
 
-  void add_group(const v1::DeviceGroup& group) {
-    const auto common = std::make_shared<const std::vector<cost::Machine>>(machines_of(group));
-    std::optional<platform::Distribution> factor, down;
-    if (group.has_speed_factor()) {
-      path_ = group_path_ + ".speed_factor";
-      factor = distribution(group.speed_factor(), 1);
-    }
-    path_ = group_path_ + ".network";
+  // What all devices of a group draw from or share.
+  struct Shared {
+    Machines machines;
+    std::optional<platform::Distribution> speed_factor, down_bytes_s;
+    Tables::Traces rates;
+    std::shared_ptr<const Tables::Availability> availability;
+    std::shared_ptr<const platform::ModeChanges> mode_changes;
+    std::vector<platform::Watts> watts;
+  };
+
+  Shared shared_of(const v1::DeviceGroup& group) {
+    Shared shared;
+    shared.machines = std::make_shared<const std::vector<cost::Machine>>(machines_of(group));
+    shared.mode_changes = changes_of(group);
+    if (platform_.energy()) shared.watts = watts_of(group);
+    path_ = group_path_ + ".speed_factor";
+    if (group.has_speed_factor()) shared.speed_factor = distribution(group.speed_factor(), 1);
     const v1::AccessLink& link = group.network();
-    if (link.has_drawn()) down = distribution(link.drawn().down_mbit_s(), kBytesPerMbit);
-    const auto mode_changes = changes_of(group);
+    path_ = group_path_ + ".network";
+    if (link.has_drawn()) {
+      shared.down_bytes_s = distribution(link.drawn().down_mbit_s(), kBytesPerMbit);
+    }
+    if (link.has_trace()) shared.rates = tables_.rates(table_path(link.trace()), link.trace());
+    path_ = group_path_ + ".availability";
+    const v1::AvailabilityTrace& trace = group.availability().trace();
+    if (group.availability().has_trace()) {
+      shared.availability = tables_.availability(table_path(trace));
+    }
+    return shared;
+  }
+
+  void add_group(const v1::DeviceGroup& group) {
+    const Shared shared = shared_of(group);
     for (int i = 0; i < group.count(); ++i) {
       const uint64_t client = world_.platform.devices.size();
-      Machines machines = common;
-      if (factor) {
+      Machines machines = shared.machines;
+      if (shared.speed_factor) {
         path_ = group_path_ + ".speed_factor";
         Random random(scenario_.seed(), "device speed", 0, client);
-        machines = scaled(*common, drawn_factor(*factor, random));
+        machines = scaled(*machines, drawn_factor(*shared.speed_factor, random));
       }
       platform::DeviceSpec& device = world_.platform.devices.emplace_back();
       device.name = fmt::format("client-{}", client);
       device.speed_flops = federation::effective_flops(machines->front());
-      if (mode_changes) {
+      if (shared.mode_changes) {
         for (const cost::Machine& one : *machines) {
           device.mode_speeds_flops.push_back(federation::effective_flops(one));
         }
-        device.mode_changes = mode_changes;
+        device.mode_changes = shared.mode_changes;
       }
       world_.machines.push_back(std::move(machines));
-      path_ = group_path_ + ".network";
-      add_link(link, down, client, device);
+      device.watts = shared.watts;
+      add_link(group.network(), shared, client, device);
       if (group.has_availability()) {
         path_ = group_path_ + ".availability";
-        device.presence = presence(group.availability(), static_cast<uint64_t>(i), client);
+        device.presence = presence(group.availability(), shared, static_cast<uint64_t>(i), client);
       }
-      if (platform_.energy()) add_watts(group, device);
     }
   }
 
@@ -185,8 +205,8 @@ class WorldMaker {
     return changes;
   }
 
-  void add_link(const v1::AccessLink& link, const std::optional<platform::Distribution>& down,
-                uint64_t client, platform::DeviceSpec& device) {
+  void add_link(const v1::AccessLink& link, const Shared& shared, uint64_t client,
+                platform::DeviceSpec& device) {
     if (platform_.has_simgrid()) return;
     device.latency_s = link.latency_s();
     device.radio_w = link.radio_w();
@@ -200,29 +220,28 @@ class WorldMaker {
       Random random(scenario_.seed(), "wifi rate", 0, client);
       const auto chosen = random.below(static_cast<uint64_t>(rates_mbit_s.size()));
       device.wifi_bytes_s = rates_mbit_s.Get(static_cast<int>(chosen)) * kBytesPerMbit;
-    } else if (down) {
+    } else if (shared.down_bytes_s) {
       const v1::DrawnBandwidth& drawn = link.drawn();
-      device.bandwidth = platform::redrawn(*down, drawn.up_per_down(),
+      device.bandwidth = platform::redrawn(*shared.down_bytes_s, drawn.up_per_down(),
                                            drawn.has_every_s() ? drawn.every_s() : kNever,
                                            scenario_.seed(), client);
-    } else if (link.has_trace()) {
-      const Tables::Traces traces = tables_.rates(table_path(link.trace()), link.trace());
+    } else if (shared.rates) {
       Random random(scenario_.seed(), "bandwidth trace", 0, client);
-      const auto& trace = traces->at(random.below(traces->size()));
+      const auto& trace = shared.rates->at(random.below(shared.rates->size()));
       device.bandwidth =
           platform::traced(trace, link.trace().up_per_down(), random.uniform() * trace->period_s);
     }
   }
 
-  std::shared_ptr<platform::Presence> presence(const v1::Availability& from, uint64_t place,
-                                               uint64_t client) {
+  std::shared_ptr<platform::Presence> presence(const v1::Availability& from, const Shared& shared,
+                                               uint64_t place, uint64_t client) {
     if (from.has_churn()) {
       return platform::churn(from.churn().mean_on_s(), from.churn().mean_off_s(), scenario_.seed(),
                              client);
     }
     if (from.has_window()) return window(from.window(), client);
     const v1::AvailabilityTrace& spec = from.trace();
-    const auto table = tables_.availability(table_path(spec));
+    const Tables::Availability* table = shared.availability.get();
     const double period_s = spec.has_period_s() ? spec.period_s() : table->last_end_s;
     if (period_s < table->last_end_s) {
       throw InputError(
@@ -245,10 +264,12 @@ class WorldMaker {
     return platform::on_during(one_interval(0, from.hours() * kHour_s), kDay_s, offset_s);
   }
 
-  static void add_watts(const v1::DeviceGroup& group, platform::DeviceSpec& device) {
+  static std::vector<platform::Watts> watts_of(const v1::DeviceGroup& group) {
+    std::vector<platform::Watts> watts;
     for (const int mode : scenario::modes_used(group)) {
-      device.watts.push_back({group.device().idle_w(), group.device().modes(mode).busy_w()});
+      watts.push_back({group.device().idle_w(), group.device().modes(mode).busy_w()});
     }
+    return watts;
   }
 
   void add_server() {
@@ -302,7 +323,7 @@ class WorldMaker {
 
   void add_file() {
     const v1::SimGridPlatform& from = platform_.simgrid();
-    tables_.add_contents(from.file());
+    tables_.read(from.file());
     world_.platform.file = platform::SimGridFile{
         from.file(), from.server_host(), {from.device_hosts().begin(), from.device_hosts().end()}};
   }

@@ -41,10 +41,10 @@ void Federation::begin(int64_t round) {
   platform.enter_round(round);
 }
 
-kernel::Task<bool> Federation::begins_round(int64_t round) {
-  if (is_over(round)) co_return false;
+bool Federation::begins_round(int64_t round) {
+  if (is_over(round)) return false;
   begin(round);
-  co_return true;
+  return true;
 }
 
 // The earliest date at which so many of them can be reachable; infinity: never.
@@ -106,12 +106,11 @@ void Federation::end_round_of_many(int64_t round, const std::vector<learning::Va
 void Federation::settle_clients(results::RoundRecord& record) {
   for (results::ClientRecord& client : record.clients) {
     const auto device = static_cast<size_t>(client.client);
-    // A client that is given up leaves the round there.
-    if (!client.dropped) client.left_s = record.end_s;
-    client.off_s = platform.off_seconds(device, client.start_s, client.left_s);
+    const double left_s = client.left_s(record.end_s);
+    client.off_s = platform.off_seconds(device, client.start_s, left_s);
     if (!platform.counts_energy()) continue;
     const double busy_s = client.download.seconds + client.train.seconds + client.upload.seconds;
-    const double idle_s = client.left_s - client.start_s - client.off_s - busy_s;
+    const double idle_s = left_s - client.start_s - client.off_s - busy_s;
     client.idle_joules = platform.idle_w(device) * std::max(0.0, idle_s);
   }
 }

@@ -65,8 +65,8 @@ struct Federation {
   // told by `reachable`. False, with the reason recorded, when none does any more.
   kernel::Task<bool> begins_round(int64_t round, const std::vector<int32_t>& participants,
                                   int32_t least, std::vector<int32_t>& reachable);
-  // The same for rounds that need no client.
-  kernel::Task<bool> begins_round(int64_t round);
+  // The same for rounds that need no client, and so no wait.
+  bool begins_round(int64_t round);
 
   // Records the end of a round and measures the global state where the scenario says so.
   void end_round(int64_t round, const learning::Value& global);

@@ -48,26 +48,26 @@ void DeviceOperation::on_date() {
     return Operation::on_date();
   }
   if (!check_presence()) return;
-  if (started_ || agenda().now_s() >= start_s_) {
-    if (!started_) start(1);
-    if (is_transfer()) {
-      adapt_link();
-    } else {
-      adapt_mode();
-    }
+  if (!started_) {
+    if (agenda().now_s() >= start_s_) start();
+  } else if (is_transfer()) {
+    adapt_link();
+  } else {
+    adapt_mode();
   }
   if (waiting()) wait_on();
 }
 
-void DeviceOperation::start(double share) {
-  // The mode first: it says how much work there is.
+void DeviceOperation::start() {
+  // The mode before: it says how much work there is. The bandwidth after: see start_activity().
   if (!is_transfer()) adapt_mode();
   started_ = true;
   if (FairShare* closed = closed_form()) {
-    closed->join(*this, whole() * share, agenda().now_s());
+    closed->join(*this, whole(), agenda().now_s());
   } else {
-    start_activity(share);
+    start_activity(1);
   }
+  if (is_transfer()) adapt_link();
 }
 
 // Until the next date at which something happens to it; SimGrid tells of an end by itself.
@@ -94,7 +94,7 @@ FairShare* DeviceOperation::closed_form() const {
 bool DeviceOperation::check_presence() {
   const Platform::Broken broken =
       platform_->broken(platform_->hosts_[host_], is_transfer(), agenda().now_s());
-  next_change_s_ = broken.until_s;
+  next_change_s_ = broken.state.until_s;
   if (broken.what == nullptr) return true;
   fail(fmt::format("'{}' {} {}", *broken.name, begun_ ? "went" : "is", broken.what));
   return false;
@@ -106,10 +106,7 @@ void DeviceOperation::adapt_link() {
   if (!host.bandwidth) return;
   const Rates rates = host.bandwidth->at(agenda().now_s());
   next_change_s_ = std::min(next_change_s_, rates.until_s);
-  set_bandwidth(kind() == EventKind::kUpload ? rates.up_bytes_s : rates.down_bytes_s);
-}
-
-void DeviceOperation::set_bandwidth(double bytes_s) {
+  const double bytes_s = kind() == EventKind::kUpload ? rates.up_bytes_s : rates.down_bytes_s;
   if (FairShare* closed = closed_form()) {
     closed->set_capacity(bytes_s, agenda().now_s());
   } else {

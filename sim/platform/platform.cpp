@@ -116,13 +116,11 @@ Platform::Broken Platform::broken(const Host& host, bool transfer, double date_s
   const auto needs = [&](Presence* presence, const Host& owner, const char* what) {
     if (presence == nullptr) return;
     const Presence::State state = presence->at(date_s);
-    if (state.on) {
-      if (answer.what == nullptr) answer.until_s = std::min(answer.until_s, state.until_s);
-    } else if (answer.what == nullptr) {
-      answer = {what, &owner.name, state.until_s};
-    } else {
-      answer.until_s = std::max(answer.until_s, state.until_s);
+    if (!state.on && answer.what == nullptr) {
+      answer.what = what;
+      answer.name = &owner.name;
     }
+    answer.state = combined(answer.state, state);
   };
   needs(host.presence.get(), host, "off");
   if (!transfer) return answer;
@@ -134,22 +132,14 @@ Platform::Broken Platform::broken(const Host& host, bool transfer, double date_s
 bool Platform::is_reachable(std::size_t device) {
   Host& host = hosts_[device];
   const double now_s = simulation_.now_s();
-  if (now_s >= host.reach_until_s) {
-    const Broken answer = broken(host, true, now_s);
-    host.is_reachable = answer.what == nullptr;
-    host.reach_until_s = answer.until_s;
-  }
-  return host.is_reachable;
+  if (now_s >= host.reach.until_s) host.reach = broken(host, true, now_s).state;
+  return host.reach.on;
 }
 
 double Platform::next_reachable_s(std::size_t device) {
-  double date_s = simulation_.now_s();
-  for (int change = 0; change < kMostChanges && std::isfinite(date_s); ++change) {
-    const Broken answer = broken(hosts_[device], true, date_s);
-    if (answer.what == nullptr) return date_s;
-    date_s = answer.until_s;
-  }
-  return std::numeric_limits<double>::infinity();
+  return platform::next_on_s(simulation_.now_s(), [this, device](double date_s) {
+    return broken(hosts_[device], true, date_s).state;
+  });
 }
 
 double Platform::next_on_s(std::size_t device) {

@@ -66,12 +66,11 @@ class [[nodiscard]] DeviceOperation final : public kernel::ActivityOperation, Sh
   bool check_presence();
   void adapt_link();
   void adapt_mode();
-  void set_bandwidth(double bytes_s);
   void wait_on();
   void count_wifi_energy();
   simgrid::s4u::Link* own_link() const;
   FairShare* closed_form() const;
-  void start(double share);
+  void start();
   void start_activity(double share);
   double whole() const;
   double activity_share() const;
@@ -145,8 +144,7 @@ class Platform {
     // Of a WiFi station, whose link SimGrid's plug-in leaves out: J a byte, and the sum so far.
     double wifi_joules_byte = 0;
     double wifi_joules = 0;
-    bool is_reachable = true;  // until that date, as far as anybody has asked
-    double reach_until_s = -1;
+    Presence::State reach{true, -1};     // as far as anybody has asked
     std::shared_ptr<Presence> presence;  // of the machine
     std::shared_ptr<Presence> way;       // of its link and its gateway
     std::shared_ptr<const Bandwidth> bandwidth;
@@ -155,10 +153,9 @@ class Platform {
     FairShare up, down, processor;  // in closed form
   };
   struct Broken {
-    const char* what = nullptr;  // nullptr: nothing is
+    const char* what = nullptr;  // of what is not as it is needed, the first; nullptr: nothing
     const std::string* name = nullptr;
-    double until_s =
-        std::numeric_limits<double>::infinity();  // the answer holds at least until then
+    Presence::State state{true, std::numeric_limits<double>::infinity()};  // of all together
   };
   Broken broken(const Host& host, bool transfer, double date_s) const;
 

@@ -160,12 +160,6 @@ class Churn final : public Presence {
   std::vector<double> changes_s_;  // as far as anybody has asked
 };
 
-// Off for as long as one of them is known to be.
-Presence::State combined(const Presence::State& a, const Presence::State& b) {
-  if (a.on && b.on) return {true, std::min(a.until_s, b.until_s)};
-  return {false, std::max(a.on ? 0 : a.until_s, b.on ? 0 : b.until_s)};
-}
-
 class Both final : public Presence {
  public:
   Both(std::shared_ptr<Presence> a, std::shared_ptr<Presence> b)
@@ -178,6 +172,11 @@ class Both final : public Presence {
 };
 
 }  // namespace
+
+Presence::State combined(const Presence::State& a, const Presence::State& b) {
+  if (a.on && b.on) return {true, std::min(a.until_s, b.until_s)};
+  return {false, std::max(a.on ? 0 : a.until_s, b.on ? 0 : b.until_s)};
+}
 
 std::shared_ptr<Presence> on_during(Intervals intervals, double period_s, double offset_s) {
   return std::make_shared<Repeated>(std::move(intervals), period_s, offset_s, true);
@@ -206,13 +205,20 @@ Presence::State state_at(Presence* presence, double date_s) {
   return presence == nullptr ? Presence::State{true, kNever} : presence->at(date_s);
 }
 
-double next_on_s(Presence* presence, double date_s) {
+double next_on_s(double date_s, const std::function<Presence::State(double)>& state_at) {
+  // What is still off after so many changes is off for good: two things that take turns are never
+  // on together.
+  constexpr int kMostChanges = 10'000;
   for (int change = 0; change < kMostChanges && std::isfinite(date_s); ++change) {
-    const Presence::State state = state_at(presence, date_s);
+    const Presence::State state = state_at(date_s);
     if (state.on) return date_s;
     date_s = state.until_s;
   }
   return kNever;
+}
+
+double next_on_s(Presence* presence, double date_s) {
+  return next_on_s(date_s, [presence](double at_s) { return state_at(presence, at_s); });
 }
 
 double on_seconds(Presence* presence, double start_s, double end_s) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -46,12 +47,15 @@ std::shared_ptr<Presence> churn(double mean_on_s, double mean_off_s, uint64_t se
 // always on.
 std::shared_ptr<Presence> both(std::shared_ptr<Presence> a, std::shared_ptr<Presence> b);
 
+// The state of two together, by the same rule.
+Presence::State combined(const Presence::State& a, const Presence::State& b);
+
 // nullptr is always on, in these too.
 Presence::State state_at(Presence* presence, double date_s);
-// The first date, from this one on, at which it is on; infinity: never again. What is still off
-// after so many changes counts as never: two things that take turns are never on together.
-inline constexpr int kMostChanges = 10'000;
+// The first date, from this one on, at which it is on; infinity: never again.
 double next_on_s(Presence* presence, double date_s);
+// The same of whatever has a state at each date.
+double next_on_s(double date_s, const std::function<Presence::State(double)>& state_at);
 // Seconds of [start, end] in which it is on.
 double on_seconds(Presence* presence, double start_s, double end_s);
 

@@ -38,9 +38,10 @@ std::string joules_column(const v1::Round& round) {
 }
 
 std::string joules_columns(const v1::ClientRound& client) {
-  if (!client.has_train_j()) return ",,,";
-  return fmt::format("{},{},{},{}", client.download_j(), client.train_j(), client.upload_j(),
-                     client.wait_j());
+  const std::optional<Energy> energy = energy_of(client);
+  if (!energy) return ",,,";
+  return fmt::format("{},{},{},{}", energy->download_j, energy->train_j, energy->upload_j,
+                     energy->wait_j);
 }
 
 std::string lost_columns(const Lost& lost) {

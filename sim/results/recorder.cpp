@@ -39,7 +39,8 @@ namespace {
 constexpr double kRounding = 1e-12;
 
 // What a client's part in a round took. Fields that say nothing are left out.
-void set_costs(const ClientRecord& from, double round_start_s, v1::ClientRound& to) {
+void set_costs(const ClientRecord& from, double round_start_s, double round_end_s,
+               v1::ClientRound& to) {
   to.set_client(from.client);
   to.set_depth(static_cast<int32_t>(from.depth));
   to.set_download_s(from.download.seconds);
@@ -48,10 +49,11 @@ void set_costs(const ClientRecord& from, double round_start_s, v1::ClientRound& 
   // The rest of its time in the round; where the part had no gap, by its dates, which have the
   // smaller rounding.
   const double busy_s = from.download.seconds + from.train.seconds + from.upload.seconds;
+  const double left_s = from.left_s(round_end_s);
   const bool whole =
       from.off_s == 0 && from.end_s - from.start_s - busy_s <= kRounding * from.end_s;
-  to.set_wait_s(whole ? from.left_s - from.end_s
-                      : std::max(0.0, from.left_s - from.start_s - busy_s - from.off_s));
+  to.set_wait_s(whole ? left_s - from.end_s
+                      : std::max(0.0, left_s - from.start_s - busy_s - from.off_s));
   to.set_bytes_up(from.upload.bytes);
   to.set_bytes_down(from.download.bytes);
   to.set_end_s(from.end_s);
@@ -81,7 +83,7 @@ v1::Round Recorder::resolved(const RoundRecord& record) {
   double loss_sum = 0, row_sum = 0;
   for (const ClientRecord& from : record.clients) {
     v1::ClientRound& to = *round.add_clients();
-    set_costs(from, record.start_s, to);
+    set_costs(from, record.start_s, record.end_s, to);
     up += to.bytes_up();
     down += to.bytes_down();
     if (!from.update) continue;
@@ -151,18 +153,19 @@ double Recorder::measured_accuracy(int64_t last_round) {
   return mean_metrics(evaluations).accuracy;
 }
 
+void Recorder::add_event(const Event& event) {
+  events_.add_phase(event.phase);
+  events_.add_client(event.client);
+  events_.add_round(static_cast<int32_t>(event.round));
+  events_.add_start_s(event.start_s);
+  events_.add_end_s(event.end_s);
+  events_.add_bytes(event.bytes);
+  events_.add_end(event.end);
+}
+
 void Recorder::add_to(v1::Result& result) {
   for (int64_t round = 0; round <= last_round(); ++round) *result.add_rounds() = resolve(round);
-  v1::Events& events = *result.mutable_events();
-  for (const Event& event : events_) {
-    events.add_phase(event.phase);
-    events.add_client(event.client);
-    events.add_round(static_cast<int32_t>(event.round));
-    events.add_start_s(event.start_s);
-    events.add_end_s(event.end_s);
-    events.add_bytes(event.bytes);
-    events.add_end(event.end);
-  }
+  *result.mutable_events() = events_;
 }
 
 }  // namespace fedclock::results

@@ -28,7 +28,6 @@ struct ClientRecord {
   int64_t rows = 0;    // training rows
   double start_s = 0;  // date at which its part began
   double end_s = 0;    // date at which it was done, or given up
-  double left_s = 0;   // date at which it left the round: its end, or where it was given up
   Spent download, train, upload;
   // What of these was for nothing: what broke off, and of a dropped client everything.
   double lost_s = 0;
@@ -37,6 +36,9 @@ struct ClientRecord {
   double off_s = 0;        // until it left, that its device was off
   double idle_joules = 0;  // until it left, while it was on and did nothing
   learning::Value update;  // its numbers; empty where it did not train
+
+  // Date at which it leaves the round: one that is given up does so at once.
+  double left_s(double round_end_s) const { return dropped ? end_s : round_end_s; }
 };
 
 struct RoundRecord {
@@ -75,7 +77,7 @@ class Recorder {
   // until the round is resolved.
   ClientRecord& add_client(int64_t round, int32_t client);
   // Phases in the order in which they end.
-  void add_event(const Event& event) { events_.push_back(event); }
+  void add_event(const Event& event);
   int64_t last_round() const { return static_cast<int64_t>(rounds_.size()) - 1; }
 
   // Waits for the numbers of all rounds up to this one and tells the observer.
@@ -95,7 +97,7 @@ class Recorder {
   Observer observer_;
   std::deque<RoundRecord> rounds_;  // by round number, from 0
   std::deque<v1::Round> resolved_;  // the first of them
-  std::vector<Event> events_;
+  v1::Events events_;
 };
 
 }  // namespace fedclock::results

@@ -12,6 +12,16 @@ void add(Lost& sum, const Lost& more) {
   sum.bytes_down += more.bytes_down;
 }
 
+// What is not counted adds nothing.
+void add(std::optional<Energy>& sum, const std::optional<Energy>& more) {
+  if (!more) return;
+  if (!sum) sum.emplace();
+  sum->download_j += more->download_j;
+  sum->train_j += more->train_j;
+  sum->upload_j += more->upload_j;
+  sum->wait_j += more->wait_j;
+}
+
 }  // namespace
 
 Traffic total_traffic(const v1::Result& result) {
@@ -41,30 +51,20 @@ Lost lost_in(const v1::Result& result) {
   return sum;
 }
 
+std::optional<Energy> energy_of(const v1::ClientRound& client) {
+  if (!client.has_train_j()) return std::nullopt;
+  return Energy{client.download_j(), client.train_j(), client.upload_j(), client.wait_j()};
+}
+
 std::optional<Energy> energy_of(const v1::Round& round) {
   std::optional<Energy> sum;
-  for (const v1::ClientRound& client : round.clients()) {
-    if (!client.has_train_j()) continue;
-    if (!sum) sum.emplace();
-    sum->download_j += client.download_j();
-    sum->train_j += client.train_j();
-    sum->upload_j += client.upload_j();
-    sum->wait_j += client.wait_j();
-  }
+  for (const v1::ClientRound& client : round.clients()) add(sum, energy_of(client));
   return sum;
 }
 
 std::optional<Energy> energy_of(const v1::Result& result) {
   std::optional<Energy> sum;
-  for (const v1::Round& round : result.rounds()) {
-    const std::optional<Energy> more = energy_of(round);
-    if (!more) continue;
-    if (!sum) sum.emplace();
-    sum->download_j += more->download_j;
-    sum->train_j += more->train_j;
-    sum->upload_j += more->upload_j;
-    sum->wait_j += more->wait_j;
-  }
+  for (const v1::Round& round : result.rounds()) add(sum, energy_of(round));
   return sum;
 }
 

@@ -34,6 +34,7 @@ struct Energy {
   double total_j() const { return download_j + train_j + upload_j + wait_j; }
 };
 // Nothing where energy is not counted.
+std::optional<Energy> energy_of(const v1::ClientRound& client);
 std::optional<Energy> energy_of(const v1::Round& round);
 std::optional<Energy> energy_of(const v1::Result& result);
 

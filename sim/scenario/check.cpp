@@ -124,13 +124,22 @@ std::string slip_hint(double value, double low, double high, const std::vector<S
 }
 
 void check_rate(const Fields& fields, std::string_view name, std::string_view why) {
-  // Plausible bandwidths. A value outside is a slip of units more often than a link.
-  constexpr double kSlowest_mbit_s = 0.001, kFastest_mbit_s = 1e7;
   const double value = fields.number(name);
   std::string hint = slip_hint(value, kSlowest_mbit_s, kFastest_mbit_s,
                                {{1e6, "bit/s"}, {1e3, "kbit/s"}}, "Mbit/s");
   if (value <= 0) hint = fmt::format("; {}", why);
   fields.within(name, kSlowest_mbit_s, kFastest_mbit_s, hint);
+}
+
+void check_file_name(const Fields& fields, std::string_view name, const std::string& value,
+                     const std::vector<std::string>& endings) {
+  const std::string all =
+      fmt::format("{} or {}", fmt::join(endings.begin(), endings.end() - 1, ", "), endings.back());
+  if (!fields.require(name, fmt::format("name a {} file of the data folder", all))) return;
+  for (const std::string& ending : endings) {
+    if (value.ends_with(ending)) return;
+  }
+  fields.problem(name, fmt::format("must name a file that ends in {}", all));
 }
 
 int64_t client_count(const v1::Scenario& scenario) {

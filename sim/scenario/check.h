@@ -63,8 +63,15 @@ struct Slip {
 std::string slip_hint(double value, double low, double high, const std::vector<Slip>& slips,
                       std::string_view right);
 
+// Plausible bandwidths. A value outside is a slip of units more often than a link.
+inline constexpr double kSlowest_mbit_s = 0.001, kFastest_mbit_s = 1e7;
+
 // A bandwidth in Mbit/s. `why` says what is wrong with none.
 void check_rate(const Fields& fields, std::string_view name, std::string_view why);
+
+// A required file of the data folder, whose name ends in one of these.
+void check_file_name(const Fields& fields, std::string_view name, const std::string& value,
+                     const std::vector<std::string>& endings);
 
 // Places of the power modes that the group's devices run in, in the device's list.
 std::vector<int> modes_used(const v1::DeviceGroup& group);

@@ -21,17 +21,10 @@ void check_synthetic(const Fields& synthetic) {
   synthetic.within("test_rows", 1, kMostRows, "without test rows there is no accuracy");
 }
 
-void check_table_name(const Fields& files, std::string_view name, const std::string& value) {
-  if (!files.require(name, "name a .jsonl, .tsv or .csv file of the data folder")) return;
-  for (const char* ending : {".jsonl", ".tsv", ".csv"}) {
-    if (value.ends_with(ending)) return;
-  }
-  files.problem(name, "must name a file that ends in .jsonl, .tsv or .csv");
-}
-
 void check_file_task(const v1::FileTask& task, const Fields& files, Problems& problems) {
-  check_table_name(files, "train", task.train());
-  check_table_name(files, "test", task.test());
+  const std::vector<std::string> endings = {".jsonl", ".tsv", ".csv"};
+  check_file_name(files, "train", task.train(), endings);
+  check_file_name(files, "test", task.test(), endings);
   if (task.has_train() && task.train() == task.test()) {
     files.problem("test", "is the training file too; accuracy needs rows that were not trained on");
   }

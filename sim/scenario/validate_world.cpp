@@ -18,9 +18,6 @@ namespace {
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 constexpr int64_t kMostDevices = 100'000'000;
 
-// Plausible bandwidths. A value outside is a slip of units more often than a link.
-constexpr double kSlowest_mbit_s = 0.001, kFastest_mbit_s = 1e7;
-
 void check_latency(const Fields& link) {
   if (!link.require("latency_s", "write the one-way latency in seconds, 0 for none")) return;
   link.within("latency_s", 0, 10,
@@ -34,11 +31,10 @@ void check_rates(const Fields& link) {
   }
 }
 
-void check_table(const Fields& table) {
-  if (!table.require("file", "name a .csv or .tsv file of the data folder")) return;
-  const std::string name = table.shown("file");  // in quotes
-  if (name.ends_with(".csv\"") || name.ends_with(".tsv\"")) return;
-  table.problem("file", "must name a file that ends in .csv or .tsv");
+// Of a table with columns: JSON Lines have none.
+template <typename Message>
+void check_table(const Message& values, const Fields& table) {
+  check_file_name(table, "file", values.file(), {".csv", ".tsv"});
 }
 
 void check_distribution(const v1::Distribution& values, const Fields& holder,
@@ -66,7 +62,7 @@ void check_distribution(const v1::Distribution& values, const Fields& holder,
     }
     case v1::Distribution::kFile: {
       const Fields file = fields.child("file");
-      check_table(file);
+      check_table(values.file(), file);
       file.require("column", "name the column of the values");
       file.above("scale", 0, 1e9);
       if (values.file().has_where_value() && !values.file().has_where_column()) {
@@ -88,9 +84,9 @@ void check_drawn(const v1::AccessLink& values, const Fields& link) {
   if (values.drawn().has_every_s()) drawn.at_least("every_s", 0.001);
 }
 
-void check_trace(const Fields& link) {
+void check_trace(const v1::BandwidthTrace& values, const Fields& link) {
   const Fields trace = link.child("trace");
-  check_table(trace);
+  check_table(values, trace);
   trace.above("unit_mbit_s", 0, 1e6);
   trace.above("up_per_down", 0, 1000);
   trace.within("least_mbit_s", kSlowest_mbit_s, 1000);
@@ -135,7 +131,7 @@ void check_link(const v1::Scenario& scenario, const v1::AccessLink& values, cons
   } else if (values.has_drawn()) {
     check_drawn(values, link);
   } else if (values.has_trace()) {
-    check_trace(link);
+    check_trace(values.trace(), link);
   } else if (!wifi) {
     check_rates(link);
   }
@@ -149,7 +145,7 @@ void check_link(const v1::Scenario& scenario, const v1::AccessLink& values, cons
   }
 }
 
-void check_window(const v1::ChargingWindow&, const Fields& window) {
+void check_window(const Fields& window) {
   if (window.require("start_h", "write the hour of the day at which the windows start")) {
     window.within("start_h", 0, 24);
   }
@@ -162,11 +158,11 @@ void check_availability(const v1::Availability& values, const Fields& group) {
   const Fields fields = group.child("availability");
   if (values.has_trace()) {
     const Fields trace = fields.child("trace");
-    check_table(trace);
+    check_table(values.trace(), trace);
     trace.at_least("start_s", 0);
     if (values.trace().has_period_s()) trace.above("period_s", 0, kNoLimit);
   } else if (values.has_window()) {
-    check_window(values.window(), fields.child("window"));
+    check_window(fields.child("window"));
   } else if (values.has_churn()) {
     const Fields churn = fields.child("churn");
     for (const char* name : {"mean_on_s", "mean_off_s"}) {

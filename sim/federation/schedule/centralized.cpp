@@ -24,7 +24,7 @@ kernel::Task<learning::Value> run_centralized(Federation& f) {
   everyone.train_rows = all_rows(f.clients);
   learning::Value global = f.initial_state();
   f.end_round(0, global);
-  for (int64_t round = 1; co_await f.begins_round(round); ++round) {
+  for (int64_t round = 1; f.begins_round(round); ++round) {
     const Plan plan = f.answers.assignment->plan(round, 0);
     const learning::TrainJob job = f.answers.local->job(round, 0, everyone, plan);
     const auto rows = static_cast<int64_t>(job.rows->size());

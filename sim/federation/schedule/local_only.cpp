@@ -14,20 +14,13 @@ kernel::Task<std::optional<learning::Value>> train_alone(Federation& f, int64_t 
   const Client& who = f.clients[static_cast<size_t>(client)];
   const Plan plan = f.answers.assignment->plan(round, client);
   const learning::TrainJob job = f.answers.local->job(round, client, who, plan);
-  results::ClientRecord& record = f.recorder.add_client(round, client);
-  record.depth = plan.depth;
-  record.start_s = f.simulation.now_s();
+  results::ClientRecord& record = begin_part(f, round, client, plan);
   const bool done = co_await train_on_device(f, round, record, job, plan, OnBreak{});
-  record.end_s = f.simulation.now_s();
   if (!done) {
-    record.dropped = true;
-    record.left_s = record.end_s;
+    give_up_part(f, record);
     co_return std::nullopt;
   }
-  record.rows = static_cast<int64_t>(job.rows->size());
-  const learning::Value update = f.learner.train(own, job);
-  record.update = f.learner.numbers_of(update);
-  co_return update;
+  co_return finish_part(f, record, job, own);
 }
 
 }  // namespace
@@ -38,7 +31,7 @@ kernel::Task<learning::Value> run_local_only(Federation& f) {
   std::vector<learning::Value> own(f.clients.size(), f.initial_state());
   f.end_round_of_many(0, own);
   const std::vector<int32_t> participants = f.participants();
-  for (int64_t round = 1; co_await f.begins_round(round); ++round) {
+  for (int64_t round = 1; f.begins_round(round); ++round) {
     const std::vector<int32_t> chosen = f.answers.selection->choose(round, participants);
     std::vector<kernel::Task<std::optional<learning::Value>>> rounds;
     for (const int32_t client : chosen) {

@@ -46,6 +46,11 @@ results::Spent& spent_on(ClientRecord& record, Event::Phase kind) {
                                  : record.train;
 }
 
+// An attempt at what was off already took no time: it is no event.
+void add_attempt(Federation& f, const results::Event& event) {
+  if (event.end == Event::DONE || event.end_s > event.start_s) f.recorder.add_event(event);
+}
+
 void lose(ClientRecord& record, Event::Phase kind, double seconds, int64_t bytes) {
   record.lost_s += seconds;
   if (kind == Event::DOWNLOAD) record.lost_bytes_down += bytes;
@@ -80,16 +85,13 @@ kernel::Task<bool> run_phase(Federation& f, int64_t round, ClientRecord& record,
     spent.seconds += end_s - start_s;
     spent.bytes += moved;
     if (f.platform.counts_energy()) spent.joules += f.platform.joules(device) - before_j;
-    // An attempt at what was off already took no time: it is no event.
-    if (end == Event::DONE || end_s > start_s) {
-      f.recorder.add_event({.phase = phase.kind,
-                            .client = record.client,
-                            .round = round,
-                            .start_s = start_s,
-                            .end_s = end_s,
-                            .bytes = moved,
-                            .end = end});
-    }
+    add_attempt(f, {.phase = phase.kind,
+                    .client = record.client,
+                    .round = round,
+                    .start_s = start_s,
+                    .end_s = end_s,
+                    .bytes = moved,
+                    .end = end});
     if (end == Event::CANCELLED) throw kernel::Cancelled();
     if (end == Event::DONE) co_return true;
     // Where the server is off, nobody's answer helps: everything waits for it.
@@ -110,14 +112,6 @@ kernel::Task<bool> run_phase(Federation& f, int64_t round, ClientRecord& record,
     if (std::isinf(back_s)) co_return false;
     co_await f.simulation.sleep_until(back_s, static_cast<kernel::DeviceId>(record.client));
   }
-}
-
-// A client that is given up: all that it did was for nothing.
-void drop(ClientRecord& record) {
-  record.dropped = true;
-  record.lost_s = record.download.seconds + record.train.seconds + record.upload.seconds;
-  record.lost_bytes_down = record.download.bytes;
-  record.lost_bytes_up = record.upload.bytes;
 }
 
 std::vector<double> flops_by_mode(const Federation& f, int32_t client, const Plan& plan,
@@ -142,6 +136,31 @@ kernel::Task<learning::Value> run_schedule(Federation& federation) {
   throw ProgrammerError("the method left the schedule open");
 }
 
+ClientRecord& begin_part(Federation& f, int64_t round, int32_t client, const Plan& plan) {
+  ClientRecord& record = f.recorder.add_client(round, client);
+  record.depth = plan.depth;
+  record.start_s = f.simulation.now_s();
+  return record;
+}
+
+// The learning begins here, for real, and not while it could still be lost.
+learning::Value finish_part(Federation& f, ClientRecord& record, const learning::TrainJob& job,
+                            const learning::Value& from) {
+  record.end_s = f.simulation.now_s();
+  const learning::Value update = f.learner.train(from, job);
+  record.rows = static_cast<int64_t>(job.rows->size());
+  record.update = f.learner.numbers_of(update);
+  return update;
+}
+
+void give_up_part(Federation& f, ClientRecord& record) {
+  record.end_s = f.simulation.now_s();
+  record.dropped = true;
+  record.lost_s = record.download.seconds + record.train.seconds + record.upload.seconds;
+  record.lost_bytes_down = record.download.bytes;
+  record.lost_bytes_up = record.upload.bytes;
+}
+
 kernel::Task<bool> train_on_device(Federation& f, int64_t round, ClientRecord& record,
                                    const learning::TrainJob& job, const Plan& plan,
                                    OnBreak on_break) {
@@ -155,9 +174,7 @@ kernel::Task<std::optional<Update>> client_round(Federation& f, int64_t round, i
   const Transfer transfer = f.workload.transfer(plan);
   const learning::TrainJob job =
       f.answers.local->job(round, client, f.clients[static_cast<size_t>(client)], plan);
-  ClientRecord& record = f.recorder.add_client(round, client);
-  record.depth = plan.depth;
-  record.start_s = f.simulation.now_s();
+  ClientRecord& record = begin_part(f, round, client, plan);
 
   Phase down{Event::DOWNLOAD, transfer.download_bytes, {}};
   bool done = co_await run_phase(f, round, record, std::move(down), on_break);
@@ -166,16 +183,11 @@ kernel::Task<std::optional<Update>> client_round(Federation& f, int64_t round, i
     Phase up{Event::UPLOAD, transfer.upload_bytes, {}};
     done = co_await run_phase(f, round, record, std::move(up), on_break);
   }
-  record.end_s = f.simulation.now_s();
   if (!done) {
-    record.left_s = record.end_s;
-    drop(record);
+    give_up_part(f, record);
     co_return std::nullopt;
   }
-  // The learning begins here, for real, and not while it could still be lost.
-  const learning::Value update = f.learner.train(global, job);
-  record.rows = static_cast<int64_t>(job.rows->size());
-  record.update = f.learner.numbers_of(update);
+  const learning::Value update = finish_part(f, record, job, global);
   co_return Update{client, record.rows, update};
 }
 
@@ -191,15 +203,13 @@ kernel::Task<std::optional<double>> work_on_server(Federation& f, int64_t round,
       end = Event::BROKEN;
     }
     const double end_s = f.simulation.now_s();
-    if (end == Event::DONE || end_s > start_s) {
-      f.recorder.add_event({.phase = phase,
-                            .client = -1,
-                            .round = round,
-                            .start_s = start_s,
-                            .end_s = end_s,
-                            .bytes = 0,
-                            .end = end});
-    }
+    add_attempt(f, {.phase = phase,
+                    .client = -1,
+                    .round = round,
+                    .start_s = start_s,
+                    .end_s = end_s,
+                    .bytes = 0,
+                    .end = end});
     if (end == Event::DONE) co_return end_s - start_s;
     const double back_s = f.platform.next_server_on_s();
     if (std::isinf(back_s)) co_return std::nullopt;

@@ -31,6 +31,14 @@ kernel::Task<std::optional<Update>> client_round(Federation& federation, int64_t
                                                  int32_t client, learning::Value global,
                                                  OnBreak on_break);
 
+// What is the same for every part of a client in a round: it begins; its training is handed to the
+// learner, from the state that it was sent; or it is given up, and all that it did was for nothing.
+results::ClientRecord& begin_part(Federation& federation, int64_t round, int32_t client,
+                                  const Plan& plan);
+learning::Value finish_part(Federation& federation, results::ClientRecord& record,
+                            const learning::TrainJob& job, const learning::Value& from);
+void give_up_part(Federation& federation, results::ClientRecord& record);
+
 // Training alone, on a device, in the same way; its time, work and energy go into the record.
 kernel::Task<bool> train_on_device(Federation& federation, int64_t round,
                                    results::ClientRecord& record, const learning::TrainJob& job,

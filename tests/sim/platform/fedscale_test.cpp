@@ -5,6 +5,7 @@
 #include <string>
 
 #include "models/common/error.h"
+#include "tests/sim/platform/pickled.h"
 
 // The pickles are what Python 3.11's pickle.dumps(value, protocol) gives.
 namespace {
@@ -14,12 +15,7 @@ using fedclock::InputError;
 using fedclock::platform::fedscale_csv;
 using fedclock::platform::FedScaleTable;
 using fedclock::platform::read_pickle;
-
-// A literal with its zero bytes.
-template <std::size_t n>
-std::string bytes(const char (&literal)[n]) {
-  return {literal, n - 1};
-}
+using fedclock::test::bytes;
 
 FedScaleTable table_of(const std::string& pickle) {
   return fedscale_csv(read_pickle(pickle, "t.pkl"), "t.pkl");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "models/common/error.h"
+#include "tests/sim/platform/pickled.h"
 
 // The pickles are what Python 3.11's (where it says so, 2.7's) pickle.dumps(value, protocol) gives.
 namespace {
@@ -18,12 +19,7 @@ using fedclock::InputError;
 using fedclock::platform::kMaxPickleDepth;
 using fedclock::platform::PickleValue;
 using fedclock::platform::read_pickle;
-
-// A literal with its zero bytes.
-template <std::size_t n>
-std::string bytes(const char (&literal)[n]) {
-  return {literal, n - 1};
-}
+using fedclock::test::bytes;
 
 std::string repeated(const std::string& text, int times) {
   std::string all;
