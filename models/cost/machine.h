@@ -16,8 +16,8 @@ struct Machine {
   double peak_flops = 0;  // FLOP/s in the precision of the work
   double efficiency = 0;  // share of the peak that training reaches
   double memory_bandwidth_bytes_s = 0;
-  double memory_bytes = 0;       // that a training job may use
-  double step_overhead_s = 0;    // kernel launches, data loading
+  double memory_bytes = 0;     // that a training job may use
+  double step_overhead_s = 0;  // kernel launches, data loading
   // Share of the bandwidth that training reaches, above 1 where caches serve it; 0: not known.
   double memory_efficiency = 0;
   // A job that needs M bytes by models/cost/memory.h takes memory_overhead_bytes + memory_factor M.

@@ -33,14 +33,18 @@ Memory training_memory(const nn::Architecture& architecture, const TrainingPlan&
                                               plan.bytes_per_element);
   Memory memory;
   memory.weights_bytes = size * static_cast<double>(nn::parameter_count(architecture));
-  memory.adapters_bytes = size * (plan.full_tuning ? head : trained);
+  memory.adapters_bytes = size * head;
+  if (!plan.full_tuning && plan.depth > 0) {
+    memory.adapters_bytes += size * static_cast<double>(all_adapter_parameters(architecture, plan));
+  }
   memory.gradients_bytes = size * trained;
   memory.optimizer_bytes = size * trained * static_cast<double>(plan.optimizer_moments);
   memory.activations_bytes = depth * layer;
   if (!plan.full_tuning) {
     // Each adapter keeps its A x.
-    memory.activations_bytes += size * depth * tokens * static_cast<double>(plan.rank) *
-                                static_cast<double>(plan.targets.size());
+    double ranks = 0;
+    for (const int64_t rank : tuned_ranks(plan)) ranks += static_cast<double>(rank);
+    memory.activations_bytes += size * tokens * ranks * static_cast<double>(plan.targets.size());
   }
   const double outputs = plan.head_outputs > 0
                              ? rows * static_cast<double>(plan.head_outputs)

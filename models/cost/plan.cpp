@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "models/common/error.h"
 
@@ -32,10 +33,18 @@ int64_t tuned_base_parameters(const nn::Architecture& architecture, const Traini
   return plan.depth * in_layer + (plan.depth == architecture.layers ? outside : 0);
 }
 
+int64_t sum_of_ranks(const TrainingPlan& plan) {
+  const std::vector<int64_t> ranks = tuned_ranks(plan);
+  return std::accumulate(ranks.begin(), ranks.end(), int64_t{0});
+}
+
 void check_adapters(const nn::Architecture& architecture, const TrainingPlan& plan) {
-  if (plan.rank < 1) {
+  const std::vector<int64_t> ranks = tuned_ranks(plan);
+  if (plan.layer_ranks.empty() && plan.rank < 1) {
     throw InputError(fmt::format("adapter rank is {}: at least 1 is needed", plan.rank));
   }
+  ensure(ranks.front() > 0, "the lowest tuned layer has no adapters");
+  ensure(plan.trains_a || plan.trains_b, "adapters of which neither factor is trained");
   if (plan.targets.empty()) {
     throw InputError("no adapter targets: name at least one of q, k, v, o, up, gate, down");
   }
@@ -52,6 +61,13 @@ void check_adapters(const nn::Architecture& architecture, const TrainingPlan& pl
 }
 
 }  // namespace
+
+std::vector<int64_t> tuned_ranks(const TrainingPlan& plan) {
+  if (plan.layer_ranks.empty()) {
+    return std::vector<int64_t>(static_cast<size_t>(plan.depth), plan.rank);
+  }
+  return {plan.layer_ranks.end() - plan.depth, plan.layer_ranks.end()};
+}
 
 void check_plan(const nn::Architecture& architecture, const TrainingPlan& plan) {
   nn::check_architecture(architecture);
@@ -96,11 +112,21 @@ int64_t head_parameters(const nn::Architecture& architecture, int64_t head_outpu
 int64_t trained_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
   const int64_t head = head_parameters(architecture, plan.head_outputs);
   if (plan.full_tuning) return tuned_base_parameters(architecture, plan) + head;
-  int64_t in_layer = 0;
+  int64_t of_rank_1 = 0;
   for (const nn::Target target : plan.targets) {
-    in_layer += adapter_parameters(architecture, target, plan.rank);
+    const auto shape = nn::linear_shape(architecture, target);
+    if (plan.trains_a) of_rank_1 += shape->in;
+    if (plan.trains_b) of_rank_1 += shape->out;
   }
-  return plan.depth * in_layer + head;
+  return sum_of_ranks(plan) * of_rank_1 + head;
+}
+
+int64_t all_adapter_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
+  int64_t of_rank_1 = 0;
+  for (const nn::Target target : plan.targets) {
+    of_rank_1 += adapter_parameters(architecture, target, 1);
+  }
+  return sum_of_ranks(plan) * of_rank_1;
 }
 
 }  // namespace fedclock::cost

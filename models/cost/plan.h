@@ -9,11 +9,15 @@
 namespace fedclock::cost {
 
 struct TrainingPlan {
-  int64_t depth = 0;                // tuned layers, counted from the output; 0 tunes the head only
-  int64_t rank = 0;                 // of the LoRA adapters; not used in full tuning
-  std::vector<nn::Target> targets;  // maps that carry an adapter; not used in full tuning
-  int64_t batch_rows = 0;           // sequences a step
-  int64_t sequence_tokens = 0;      // tokens a sequence, padding included
+  int64_t depth = 0;  // tuned layers, counted from the output; 0 tunes the head only
+  int64_t rank = 0;   // of the LoRA adapters; not used in full tuning
+  // Of each layer, from the first one on, in place of `rank`: 0 for one that is not tuned. `depth`
+  // is then counted from the lowest that is. Empty: `rank` in the last `depth` layers.
+  std::vector<int64_t> layer_ranks{};
+  bool trains_a = true, trains_b = true;  // the factors of the adapters B A
+  std::vector<nn::Target> targets;        // maps that carry an adapter; not used in full tuning
+  int64_t batch_rows = 0;                 // sequences a step
+  int64_t sequence_tokens = 0;            // tokens a sequence, padding included
   // Classes of a trained linear head on one vector a row; 0: language modelling, the frozen
   // vocabulary head on every token.
   int64_t head_outputs = 0;
@@ -27,11 +31,16 @@ struct TrainingPlan {
 // Throws InputError unless the plan fits the architecture and trains something.
 void check_plan(const nn::Architecture& architecture, const TrainingPlan& plan);
 
+// Ranks of the last `depth` layers, the lowest first.
+std::vector<int64_t> tuned_ranks(const TrainingPlan& plan);
+
 // Parameters that one adapter pair on `target` has: rank (in + out).
 int64_t adapter_parameters(const nn::Architecture& architecture, nn::Target target, int64_t rank);
 
 // Parameters that a step changes: adapters or weights, and the linear head.
 int64_t trained_parameters(const nn::Architecture& architecture, const TrainingPlan& plan);
+// All of the tuned layers' adapters, frozen factors included.
+int64_t all_adapter_parameters(const nn::Architecture& architecture, const TrainingPlan& plan);
 
 // Parameters of the linear head, width x classes + classes; 0 for a language model.
 int64_t head_parameters(const nn::Architecture& architecture, int64_t head_outputs);

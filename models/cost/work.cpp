@@ -105,10 +105,10 @@ struct Backward {
   double weight_bytes = 0;  // weights read again
 };
 
+// `rank`: of the layer's adapters; 0: it has none, and the gradient only goes through it.
 Backward layer_backward(const nn::Architecture& a, const TrainingPlan& plan, const Sizes& s,
-                        const Reach& reach) {
+                        const Reach& reach, double rank) {
   Backward result;
-  const double rank = static_cast<double>(plan.rank);
   for (const Map& map : maps_of(a)) {
     const int stage = stage_of(map.target);
     const bool input_gradient = stage > reach.lowest_stage || reach.below;
@@ -119,8 +119,11 @@ Backward layer_backward(const nn::Architecture& a, const TrainingPlan& plan, con
     if (plan.full_tuning) {
       result.flops += 2 * s.tokens * map.in * map.out;
     } else if (contains(plan.targets, map.target)) {
-      // y += B z, z = A x: gradients of B, z and A always, of x where it is asked for.
-      result.flops += 2 * s.tokens * rank * (2 * map.out + map.in);
+      // y += B z, z = A x: gradients of B and A where they are trained, of x where it is asked for,
+      // and of z for the latter two.
+      if (plan.trains_b) result.flops += 2 * s.tokens * rank * map.out;
+      if (plan.trains_a || input_gradient) result.flops += 2 * s.tokens * rank * map.out;
+      if (plan.trains_a) result.flops += 2 * s.tokens * rank * map.in;
       if (input_gradient) result.flops += 2 * s.tokens * rank * map.in;
     }
   }
@@ -164,24 +167,26 @@ Work step_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
   const Sizes s = sizes_of(architecture, plan);
   Work work = base_forward(architecture, plan, s);
   const double depth = static_cast<double>(plan.depth);
-  if (!plan.full_tuning) {
-    for (const Target target : plan.targets) {
-      const double parameters =
-          depth * static_cast<double>(adapter_parameters(architecture, target, plan.rank));
-      work.forward_flops += 2 * s.tokens * parameters;
-      work.memory_bytes += 2 * s.bytes * parameters;  // read forward and backward
-    }
+  const std::vector<int64_t> ranks = tuned_ranks(plan);
+  if (!plan.full_tuning && plan.depth > 0) {
+    const double parameters = static_cast<double>(all_adapter_parameters(architecture, plan));
+    work.forward_flops += 2 * s.tokens * parameters;
+    work.memory_bytes += 2 * s.bytes * parameters;  // read forward and backward
   }
   add_head_backward(architecture, plan, s, work);
   if (plan.depth > 0) {
-    const Backward lowest = layer_backward(architecture, plan, s, lowest_layer(architecture, plan));
-    const Backward others = layer_backward(architecture, plan, s, whole_layer());
-    work.backward_flops += lowest.flops + (depth - 1) * others.flops;
+    double weight_bytes = 0;
+    for (size_t layer = 0; layer < ranks.size(); ++layer) {
+      const Reach reach = layer == 0 ? lowest_layer(architecture, plan) : whole_layer();
+      const Backward one =
+          layer_backward(architecture, plan, s, reach, static_cast<double>(ranks[layer]));
+      work.backward_flops += one.flops;
+      weight_bytes += one.weight_bytes;
+    }
     // Stored activations read; gradients of the same size written and read.
     const double activations = layer_activation_bytes(architecture, plan.batch_rows,
                                                       plan.sequence_tokens, plan.bytes_per_element);
-    work.memory_bytes +=
-        lowest.weight_bytes + (depth - 1) * others.weight_bytes + 3 * depth * activations;
+    work.memory_bytes += weight_bytes + 3 * depth * activations;
   }
   // Gradient, value and moments of each trained parameter, read and written.
   work.memory_bytes += 2 * s.bytes * static_cast<double>(2 + plan.optimizer_moments) *

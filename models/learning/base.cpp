@@ -52,7 +52,9 @@ Digest pretrained_base_name(const PretrainedBaseSpec& spec, const std::vector<st
   add_architecture(digest, spec.architecture);
   const PretrainSettings& s = spec.settings;
   digest.add(s.steps).add(s.batch_rows).add(s.sequence_tokens).add(s.learning_rate);
-  digest.add(s.weight_decay).add(s.mask_fraction).add(s.cooccurrence_embeddings).add(s.seed);
+  // 2: since the decomposition no longer depends on the sizes of the processor's caches.
+  digest.add(s.weight_decay).add(s.mask_fraction).add(s.cooccurrence_embeddings ? 2 : 0);
+  digest.add(s.seed);
   digest.add(static_cast<int>(spec.tokenizer.kind)).add(spec.tokenizer.vocabulary);
   digest.add(spec.tokenizer.lowercase);
   digest.add(spec.numerics);

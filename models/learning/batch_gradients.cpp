@@ -26,23 +26,23 @@ class FastGradients : public BatchGradients {
     }
   }
 
-  double operator()(std::span<const int32_t> rows, nn::TensorMap& gradients) override {
-    const auto encoded = rows_of(task_.train, rows);
-    const bool responses = task_.train.has_responses();
+  BatchLoss operator()(std::span<const int32_t> rows, nn::TensorMap& gradients) override {
+    const auto encoded = rows_of(*task_.train, rows);
+    const bool responses = task_.train->has_responses();
     double targets = 0;
     for (const EncodedRow* row : encoded) {
       targets += responses ? static_cast<double>(row->response_tokens()) : 1.0;
     }
-    double loss = 0;
+    BatchLoss sum;
     nn::Onto onto = nn::Onto::kNothing;
     for (size_t begin = 0; begin < rows.size();) {
       const size_t count = rows_within(std::span(encoded).subspan(begin), kTokensAtOnce);
-      loss += part(rows.subspan(begin, count), std::span(encoded).subspan(begin, count),
-                   1.0 / targets, gradients, onto);
+      part(rows.subspan(begin, count), std::span(encoded).subspan(begin, count), 1.0 / targets,
+           gradients, onto, sum);
       onto = nn::Onto::kItself;
       begin += count;
     }
-    return loss / targets;
+    return {sum.mean / targets, sum.mean_square / targets};
   }
 
   int64_t buffer_bytes() const override {
@@ -50,10 +50,10 @@ class FastGradients : public BatchGradients {
   }
 
  private:
-  // Sum of the losses of a part of the batch.
-  double part(std::span<const int32_t> rows, std::span<const EncodedRow* const> encoded,
-              double weight, nn::TensorMap& gradients, nn::Onto onto) {
-    const Examples examples = make_examples(encoded, task_.train.has_responses());
+  // Adds the losses of a part of the batch to `sum`.
+  void part(std::span<const int32_t> rows, std::span<const EncodedRow* const> encoded,
+            double weight, nn::TensorMap& gradients, nn::Onto onto, BatchLoss& sum) {
+    const Examples examples = make_examples(encoded, task_.train->has_responses());
     const int64_t width = task_.trunk->architecture().width;
     arena_.rewind({});
     const nn::Matrix stream = prefix(rows, encoded, examples.rows);
@@ -63,9 +63,12 @@ class FastGradients : public BatchGradients {
     const TargetLosses result = target_losses_backward(*task_.trunk, tensors_, examples, hidden,
                                                        weight, d_hidden, gradients, onto, arena_);
     pass_.backward(d_hidden, gradients, onto);
-    double sum = 0;
-    for (const double loss : result.losses) sum += loss;
-    return sum;
+    double losses = 0;
+    for (const double loss : result.losses) {
+      losses += loss;
+      sum.mean_square += loss * loss;
+    }
+    sum.mean += losses;
   }
 
   // The residual stream before the first trained layer.

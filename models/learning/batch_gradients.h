@@ -9,13 +9,18 @@
 
 namespace fedclock::learning {
 
+struct BatchLoss {
+  double mean = 0;         // over the batch's targets, nats
+  double mean_square = 0;  // of each target's loss
+};
+
 class BatchGradients {
  public:
   virtual ~BatchGradients() = default;
-  // Mean loss of a batch of these rows of the task's training set (over rows, or over the response
-  // tokens of all rows), and its gradients with respect to the tensors that `gradients` names,
-  // written there.
-  virtual double operator()(std::span<const int32_t> rows, nn::TensorMap& gradients) = 0;
+  // Loss of a batch of these rows of the task's training set (over rows, or over the response
+  // tokens of all rows), and the gradients of its mean with respect to the tensors that `gradients`
+  // names, written there.
+  virtual BatchLoss operator()(std::span<const int32_t> rows, nn::TensorMap& gradients) = 0;
   // Memory of activations, kept or passing.
   virtual int64_t buffer_bytes() const = 0;
 };

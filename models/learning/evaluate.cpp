@@ -28,7 +28,7 @@ class Evaluation {
 
   TargetLosses losses(std::span<const EncodedRow* const> rows) {
     if (!pass_) return reference_losses(task_, state_, rows);
-    const Examples examples = make_examples(rows, task_.train.has_responses());
+    const Examples examples = make_examples(rows, task_.train->has_responses());
     return target_losses(*task_.trunk, state_, examples, pass_->hidden(examples.rows), arena_);
   }
 

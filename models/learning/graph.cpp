@@ -18,6 +18,7 @@ struct Graph::Node {
   int64_t order;
   std::vector<Node*> inputs;
   std::function<Outcome(const std::vector<const nn::TensorMap*>&)> compute;
+  bool kept;
 
   std::optional<std::vector<double>> numbers;
   Tensors tensors;
@@ -97,7 +98,9 @@ Graph::Handle Graph::add(Operation operation, bool wanted) {
   Node* node = nullptr;
   const auto found = by_name_.find(operation.name);
   std::optional<std::vector<double>> known;
-  if (found == by_name_.end() && store_) known = store_->numbers(operation.name);
+  if (found == by_name_.end() && store_ && operation.kept) {
+    known = store_->numbers(operation.name);
+  }
   Lock lock(mutex_);
   if (found != by_name_.end()) {
     node = found->second;
@@ -110,6 +113,7 @@ Graph::Handle Graph::add(Operation operation, bool wanted) {
     node->order = std::ssize(nodes_);
     for (const Handle& input : operation.inputs) node->inputs.push_back(input.get());
     node->compute = std::move(operation.compute);
+    node->kept = operation.kept;
     node->numbers = std::move(known);
     by_name_.emplace(operation.name, node);
     if (node->numbers) ++counts_.of(operation.kind).known;
@@ -195,7 +199,7 @@ void Graph::release_if_unused(Node* node) {
 }
 
 bool Graph::take_from_store(Node* node) {
-  if (!store_) return false;
+  if (!store_ || !node->kept) return false;
   std::optional<std::vector<double>> numbers = store_->numbers(node->name);
   if (!numbers) return false;
   // Numbers without tensors will do for a value that has none, and a tensor that nobody waits for.
@@ -235,7 +239,7 @@ void Graph::compute(Node* node) {
     }
   }
   std::optional<Claims::Claim> claim;
-  if (claims_) {
+  if (claims_ && node->kept) {
     claim = claims_->try_claim(node->name);
     if (!claim && ++node->tries < kMostTries) {
       const Lock lock(mutex_);
@@ -253,7 +257,7 @@ void Graph::compute(Node* node) {
   try {
     Outcome outcome = node->compute(inputs);
     held.clear();  // before anybody learns that it is done: the graph alone keeps tensors
-    if (store_) {
+    if (store_ && node->kept) {
       store_->put(node->name, outcome.numbers,
                   outcome.tensors.empty() ? "" : nn::safetensors_image(outcome.tensors));
     }

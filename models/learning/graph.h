@@ -27,15 +27,11 @@
 #include "models/common/digest.h"
 #include "models/learning/learner.h"
 #include "models/learning/pool.h"
+#include "models/learning/state_function.h"
 #include "models/learning/store.h"
 #include "models/nn/tensor_map.h"
 
 namespace fedclock::learning {
-
-struct Outcome {
-  nn::TensorMap tensors;
-  std::vector<double> numbers;
-};
 
 class Graph {
  public:
@@ -51,6 +47,7 @@ class Graph {
     std::vector<Handle> inputs;
     // Runs on a worker; `inputs` are those operations' tensors, in order.
     std::function<Outcome(const std::vector<const nn::TensorMap*>& inputs)> compute;
+    bool kept = true;  // in the store; else it is computed wherever it is needed
   };
 
   struct Options {

@@ -12,7 +12,7 @@
 #include "models/common/error.h"
 #include "models/learning/evaluate.h"
 #include "models/learning/graph.h"
-#include "models/learning/merge.h"
+#include "models/learning/merged_base.h"
 #include "models/learning/train.h"
 #include "models/nn/hugging_face.h"
 #include "models/nn/peft.h"
@@ -57,8 +57,12 @@ class LazyTask {
     task_.set_base(base.architecture, *base.weights, spec_.precision, spec_.device);
     task_.adapter = spec_.adapter;
     const int64_t types = base.architecture.token_types;
-    task_.train = encode(spec_.train, *base.tokenizer, spec_.max_tokens, types);
-    task_.test = encode(spec_.test, *base.tokenizer, spec_.max_tokens, types);
+    const auto encoded = [&](const data::Dataset& set) {
+      return std::make_shared<const EncodedSet>(
+          encode(set, *base.tokenizer, spec_.max_tokens, types));
+    };
+    task_.train = encoded(spec_.train);
+    task_.test = encoded(spec_.test);
     // Where a vocabulary has no padding token (GPT-2), any token will do: it is masked out.
     task_.pad = std::max(0, base.tokenizer->pad());
     task_.evaluation_rows = spec_.evaluation_rows;
@@ -86,25 +90,58 @@ Digest task_name(const LearnerSpec& spec) {
   return name.finish();
 }
 
-Digest initial_name(const Digest& task, int64_t depth, uint64_t seed) {
-  return DigestBuilder().add("initial").add(1).add(task).add(depth).add(seed).finish();
+void add_share(DigestBuilder& name, const Share& share) {
+  name.add(share.ranks.size());
+  for (const int64_t rank : share.ranks) name.add(rank);
+  name.add(share.a).add(share.b).add(share.head);
 }
 
-Digest train_name(const Digest& task, const Digest& start, const TrainJob& job) {
+Digest initial_name(const Digest& task, const Share& share, uint64_t seed) {
   DigestBuilder name;
-  name.add("train").add(2).add(task).add(start).add(std::as_bytes(std::span(*job.rows)));
+  name.add("initial").add(2).add(task).add(seed);
+  add_share(name, share);
+  return name.finish();
+}
+
+Digest train_name(const Digest& task, const std::vector<Graph::Handle>& inputs,
+                  const TrainJob& job) {
+  DigestBuilder name;
+  name.add("train").add(3).add(task).add(std::as_bytes(std::span(*job.rows)));
+  for (const Graph::Handle& input : inputs) name.add(Graph::name(input));
   const TrainSettings& s = job.settings;
   name.add(s.steps).add(s.epochs).add(s.batch_rows).add(static_cast<int>(s.optimizer));
   name.add(s.weight_decay).add(s.momentum).add(s.clip_norm);
-  name.add(job.depth).add(job.learning_rate).add(job.seed).add(job.round).add(job.client);
+  add_share(name, job.trained);
+  name.add(job.learning_rate).add(job.seed).add(job.round).add(job.part).add(job.client);
+  name.add(job.proximal_mu).add(job.tail_lambda).add(job.tail_keep).add(job.has_controls);
   return name.finish();
 }
 
-Digest merge_name(const std::vector<Graph::Handle>& states, const std::vector<double>& weights) {
+Digest function_name(const Digest& task, const StateFunction& function,
+                     const std::vector<Graph::Handle>& inputs) {
   DigestBuilder name;
-  name.add("weighted mean").add(1);
-  for (size_t i = 0; i < states.size(); ++i) name.add(Graph::name(states[i])).add(weights.at(i));
+  name.add(function.what()).add(task);
+  function.add_to(name);
+  for (const Graph::Handle& input : inputs) name.add(Graph::name(input));
   return name.finish();
+}
+
+std::vector<double> to_numbers(const TrainingNumbers& from) {
+  std::vector<double> numbers = {from.mean_loss, from.mean_square_loss, from.head_update};
+  numbers.insert(numbers.end(), from.layer_updates.begin(), from.layer_updates.end());
+  numbers.insert(numbers.end(), from.layer_fisher.begin(), from.layer_fisher.end());
+  return numbers;
+}
+
+TrainingNumbers from_numbers(const std::vector<double>& numbers) {
+  constexpr std::ptrdiff_t kFirst = 3;
+  const std::ptrdiff_t layers = (std::ssize(numbers) - kFirst) / 2;
+  const auto updates = numbers.begin() + kFirst;
+  return {numbers.at(0),
+          numbers.at(1),
+          numbers.at(2),
+          {updates, updates + layers},
+          {updates + layers, numbers.end()}};
 }
 
 Digest evaluation_name(const Digest& task, const Digest& state, RowSource source,
@@ -123,45 +160,47 @@ class GraphLearner : public Learner {
 
   bool has_numbers() const override { return true; }
 
-  Value initial(int64_t depth, uint64_t seed) override {
-    const auto compute = [task = task_, depth, seed](const auto&) {
+  Value initial(const Share& share, uint64_t seed) override {
+    const auto compute = [task = task_, share, seed](const auto&) {
       const LearningTask& t = task->get();
-      const int64_t outputs = t.train.has_responses() ? 0 : t.train.classes;
-      return Outcome{nn::random_adapter(t.base->architecture(), t.adapter, depth, outputs, seed),
-                     {}};
+      const int64_t outputs = t.train->has_responses() ? 0 : t.train->classes;
+      return Outcome{
+          nn::random_adapter(t.base->architecture(), t.adapter, share.ranks, outputs, seed), {}};
     };
     return value(
-        {add({JobKind::kInitial, initial_name(name_, depth, seed), "initial adapter", {}, compute},
+        {add({JobKind::kInitial, initial_name(name_, share, seed), "initial adapter", {}, compute},
              false)});
   }
 
-  Value train(const Value& start, const TrainJob& job) override {
-    const Graph::Handle& from = state_of(start);
+  Value train(const Value& start, const TrainJob& job,
+              const std::vector<Value>& controls) override {
+    std::vector<Graph::Handle> from = {state_of(start)};
+    for (const Value& control : controls) from.push_back(state_of(control));
     const auto compute = [task = task_, job](const std::vector<const nn::TensorMap*>& inputs) {
-      TrainResult trained = learning::train(task->get(), *inputs.front(), job);
+      const std::vector<const nn::TensorMap*> variates(inputs.begin() + 1, inputs.end());
+      const LearningTask& on = with_merged(task->get(), *inputs.front());
+      TrainResult trained = learning::train(on, *inputs.front(), job, variates);
       task->note_buffers(trained.buffer_bytes);
-      return Outcome{std::move(trained.tensors), {trained.mean_loss}};
+      return Outcome{std::move(trained.tensors), to_numbers(trained.numbers)};
     };
-    return value({add({JobKind::kTraining,
-                       train_name(name_, Graph::name(from), job),
+    const Digest name = train_name(name_, from, job);
+    return value({add({JobKind::kTraining, name,
                        fmt::format("round {}, client {}: local training", job.round, job.client),
-                       {from},
-                       compute},
+                       std::move(from), compute},
                       true)});
   }
 
-  Value merge(const std::vector<Value>& states, const std::vector<double>& weights) override {
+  Value apply(const Function& function, const std::vector<Value>& on,
+              const std::string& after) override {
     std::vector<Graph::Handle> inputs;
-    for (const Value& state : states) inputs.push_back(state_of(state));
-    ensure(!inputs.empty(), "a mean of no states");
-    const Digest name = merge_name(inputs, weights);
-    const auto compute = [weights](const std::vector<const nn::TensorMap*>& maps) {
-      return Outcome{weighted_mean(maps, weights), {}};
+    for (const Value& state : on) inputs.push_back(state_of(state));
+    const Digest name = function_name(name_, *function, inputs);
+    const auto compute = [task = task_, function](const std::vector<const nn::TensorMap*>& maps) {
+      return (*function)(maps, [&task]() -> const LearningTask& { return task->get(); });
     };
-    return value(
-        {add({JobKind::kAggregation, name, "aggregation with " + Graph::label(inputs.back()),
-              std::move(inputs), compute},
-             false)});
+    return value({add({JobKind::kAggregation, name, after + ": " + function->what(),
+                       std::move(inputs), compute, function->is_kept()},
+                      false)});
   }
 
   Value numbers_of(const Value& update) override {
@@ -191,9 +230,11 @@ class GraphLearner : public Learner {
     return {correct / rows, loss / rows, static_cast<int64_t>(rows)};
   }
 
-  double training_loss(const Value& update) override {
-    return graph_.numbers(state_of(update)).at(0);
+  TrainingNumbers training_numbers(const Value& update) override {
+    return from_numbers(numbers(update));
   }
+
+  std::vector<double> numbers(const Value& of) override { return graph_.numbers(state_of(of)); }
 
   Digest content_digest(const Value& state) override {
     const Graph::Handle& of = state_of(state);
@@ -259,9 +300,9 @@ class GraphLearner : public Learner {
     const auto chunk = std::span(*rows).subspan(begin, size);
     const auto compute = [task = task_, source, rows,
                           chunk](const std::vector<const nn::TensorMap*>& inputs) {
-      const LearningTask& t = task->get();
+      const LearningTask& t = with_merged(task->get(), *inputs.front());
       const EvaluationSums sums = learning::evaluate(
-          t, *inputs.front(), source == RowSource::kTrain ? t.train : t.test, chunk);
+          t, *inputs.front(), source == RowSource::kTrain ? *t.train : *t.test, chunk);
       task->note_buffers(sums.buffer_bytes);
       return Outcome{
           {}, {static_cast<double>(sums.rows), static_cast<double>(sums.correct), sums.loss}};
@@ -282,13 +323,16 @@ class GraphLearner : public Learner {
 class TimingOnlyLearner : public Learner {
  public:
   bool has_numbers() const override { return false; }
-  Value initial(int64_t, uint64_t) override { return {}; }
-  Value train(const Value&, const TrainJob&) override { return {}; }
-  Value merge(const std::vector<Value>&, const std::vector<double>&) override { return {}; }
+  Value initial(const Share&, uint64_t) override { return {}; }
+  Value train(const Value&, const TrainJob&, const std::vector<Value>&) override { return {}; }
+  Value apply(const Function&, const std::vector<Value>&, const std::string&) override {
+    return {};
+  }
   Value numbers_of(const Value&) override { return {}; }
   Value evaluate(const Value&, RowSource, const Rows&) override { return {}; }
   Metrics metrics(const Value&) override { throw no_numbers(); }
-  double training_loss(const Value&) override { throw no_numbers(); }
+  TrainingNumbers training_numbers(const Value&) override { throw no_numbers(); }
+  std::vector<double> numbers(const Value&) override { throw no_numbers(); }
   Digest content_digest(const Value&) override { throw no_numbers(); }
   void save(const Value&, const std::filesystem::path&) override { throw no_numbers(); }
   JobCounts counts() const override { return {}; }

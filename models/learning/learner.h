@@ -3,7 +3,8 @@
 // sim/ can use it.
 //
 // A Value names a result that may not be known yet. Jobs that depend on it wait for it by
-// themselves; only metrics(), training_loss(), content_digest() and save() make the caller wait.
+// themselves; only metrics(), numbers of any kind, content_digest() and save() make the caller
+// wait.
 #pragma once
 
 #include <array>
@@ -14,7 +15,9 @@
 #include <vector>
 
 #include "models/common/digest.h"
+#include "models/learning/functions.h"
 #include "models/learning/settings.h"
+#include "models/learning/share.h"
 
 namespace fedclock::learning {
 
@@ -22,17 +25,38 @@ struct Node;
 // A handle on an adapter state, an update or a metric, with its tensors where it has any. Empty
 // where learning is skipped; must not outlive the learner.
 using Value = std::shared_ptr<Node>;
-// Row numbers, shared between the jobs of a client.
-using Rows = std::shared_ptr<const std::vector<int32_t>>;
 
 struct TrainJob {
   Rows rows;
   TrainSettings settings;
-  int64_t depth = 0;         // tuned layers, counted from the output
+  Share trained;             // whose ranks say which layers; the tensors have their own
   double learning_rate = 0;  // of this round
   uint64_t seed = 0;
   int64_t round = 0;
+  int64_t part = 0;  // of this client in this round, from 0
   int64_t client = 0;
+  // FedProx (1812.06127): the loss has mu / 2 ||w - start||^2 besides.
+  double proximal_mu = 0;
+  // HetLoRA (2401.06432): the loss has lambda ||B[:, keep:]|| ||A[keep:, :]|| of each adapter
+  // besides.
+  double tail_lambda = 0;
+  int64_t tail_keep = 0;
+  // SCAFFOLD (1910.06378): train() has c and c_i as further inputs, and each gradient is corrected
+  // by c - c_i.
+  bool has_controls = false;
+};
+
+// What a training tells beside the state that it led to.
+struct TrainingNumbers {
+  double mean_loss = 0;         // nats, over all steps, weighted by rows
+  double mean_square_loss = 0;  // of each row's, likewise
+  // Squared norm of what was trained less where it started, of the head and of each layer's
+  // adapters; 0 where nothing was trained.
+  double head_update = 0;
+  std::vector<double> layer_updates;
+  // Mean over steps and elements of the squared gradient of each layer's adapters (the diagonal of
+  // the empirical Fisher information, on batches).
+  std::vector<double> layer_fisher;
 };
 
 struct Metrics {
@@ -66,11 +90,14 @@ class Learner {
   // False where numbers are never computed (timing only): decisions that need one are refused.
   virtual bool has_numbers() const = 0;
 
-  // A fresh adapter with `depth` tuned layers.
-  virtual Value initial(int64_t depth, uint64_t seed) = 0;
-  virtual Value train(const Value& start, const TrainJob& job) = 0;
-  // Weighted mean in the order given; weights sum to 1.
-  virtual Value merge(const std::vector<Value>& states, const std::vector<double>& weights) = 0;
+  // A fresh adapter, with the head.
+  virtual Value initial(const Share& share, uint64_t seed) = 0;
+  // From `start`; `controls` are c and c_i where the job has them.
+  virtual Value train(const Value& start, const TrainJob& job,
+                      const std::vector<Value>& controls = {}) = 0;
+  // `after`: whose work it goes with, for errors ("round 3, aggregation").
+  virtual Value apply(const Function& function, const std::vector<Value>& inputs,
+                      const std::string& after) = 0;
   // The same result without a hold on its tensors: for those who wait for its loss alone.
   virtual Value numbers_of(const Value& update) = 0;
   // On these rows of the clients' or the server's set; all rows of it where `rows` is empty.
@@ -78,7 +105,8 @@ class Learner {
 
   // These wait, and throw what the job threw, with its client and round.
   virtual Metrics metrics(const Value& evaluation) = 0;
-  virtual double training_loss(const Value& update) = 0;
+  virtual TrainingNumbers training_numbers(const Value& update) = 0;
+  virtual std::vector<double> numbers(const Value& value) = 0;
   virtual Digest content_digest(const Value& state) = 0;
   // Writes a state as a PEFT adapter folder.
   virtual void save(const Value& state, const std::filesystem::path& folder) = 0;

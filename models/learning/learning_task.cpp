@@ -7,6 +7,7 @@ namespace fedclock::learning {
 void LearningTask::set_base(const nn::Architecture& architecture, const nn::TensorMap& weights,
                             nn::Precision precision, Device device) {
   if (device != Device::kCuda) {
+    this->weights = std::make_shared<const nn::TensorMap>(weights);
     base = std::make_shared<const nn::Transformer>(architecture, weights);
     trunk = device == Device::kCpu
                 ? std::make_shared<const nn::Trunk>(architecture, weights, precision)
@@ -18,6 +19,7 @@ void LearningTask::set_base(const nn::Architecture& architecture, const nn::Tens
   nn::TensorMap moved;
   for (const auto& [name, tensor] : weights) moved[name] = tensor.to(at::kCUDA);
   base = std::make_shared<const nn::Transformer>(architecture, moved);
+  this->weights = std::make_shared<const nn::TensorMap>(std::move(moved));
   trunk = nullptr;
 }
 

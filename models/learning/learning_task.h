@@ -15,11 +15,13 @@ namespace fedclock::learning {
 // W2 of bench_training).
 inline constexpr int64_t kTokensAtOnce = 512;
 
+// Copies share all that is large.
 struct LearningTask {
-  std::shared_ptr<const nn::Transformer> base;  // by stock operators
-  std::shared_ptr<const nn::Trunk> trunk;       // the same, by the fast path: Device::kCpu only
+  std::shared_ptr<const nn::Transformer> base;   // by stock operators
+  std::shared_ptr<const nn::Trunk> trunk;        // the same, by the fast path: Device::kCpu only
+  std::shared_ptr<const nn::TensorMap> weights;  // of both, on the base's device
   nn::AdapterSpec adapter;
-  EncodedSet train, test;  // rows of the clients; rows of the server
+  std::shared_ptr<const EncodedSet> train, test;  // rows of the clients; rows of the server
   int32_t pad = 0;
   int64_t evaluation_rows = 128;  // most rows of a forward pass
 

@@ -2,7 +2,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
-#include "models/common/random.h"
+#include "models/learning/train.h"
 #include "models/nn/torch.h"
 
 namespace fedclock::learning {
@@ -28,7 +28,7 @@ Scores scores_of(const LearningTask& task, const nn::Adapters& adapters,
                  const nn::TensorMap& tensors, std::span<const EncodedRow* const> rows) {
   const at::Device device = task.base->device();
   const nn::Batch batch = make_batch(rows, task.pad).to(device);
-  const Examples examples = make_examples(rows, task.train.has_responses());
+  const Examples examples = make_examples(rows, task.train->has_responses());
   const at::Tensor hidden = task.base->hidden(batch, adapters);  // [rows, tokens, width]
   at::Tensor scores;
   if (examples.has_responses()) {
@@ -53,10 +53,9 @@ class ReferenceGradients : public BatchGradients {
   ReferenceGradients(const LearningTask& task, const nn::TensorMap& tensors, const TrainJob& job)
       : task_(task),
         tensors_(tensors),
-        generator_(at::detail::createCPUGenerator(
-            Random(job.seed, "dropout", job.round, job.client).bits64())) {}
+        generator_(at::detail::createCPUGenerator(random_of(job, "dropout").bits64())) {}
 
-  double operator()(std::span<const int32_t> rows, nn::TensorMap& gradients) override {
+  BatchLoss operator()(std::span<const int32_t> rows, nn::TensorMap& gradients) override {
     nn::TensorMap tensors = on_device(tensors_, task_.base->device());
     std::vector<at::Tensor> inputs;
     for (const auto& [name, gradient] : gradients) {
@@ -64,12 +63,14 @@ class ReferenceGradients : public BatchGradients {
     }
     nn::Adapters adapters(task_.architecture(), task_.adapter, tensors);
     adapters.enable_dropout(generator_);
-    const at::Tensor loss = reference_loss(task_, adapters, tensors, rows_of(task_.train, rows));
+    const Scores scores = scores_of(task_, adapters, tensors, rows_of(*task_.train, rows));
+    const at::Tensor loss = at::nll_loss(scores.log_p, scores.targets);
     const auto results = torch::autograd::grad({loss}, inputs);
     at::NoGradGuard no_gradients;
     size_t i = 0;
     for (auto& [name, gradient] : gradients) gradient.copy_(results[i++]);
-    return loss.item<double>();
+    const at::Tensor own = scores.log_p.gather(1, scores.targets.unsqueeze(1)).to(at::kDouble);
+    return {loss.item<double>(), own.square().mean().item<double>()};
   }
 
   int64_t buffer_bytes() const override { return 0; }

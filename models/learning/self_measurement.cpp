@@ -41,7 +41,8 @@ LearningTask task_of(const nn::Architecture& architecture, const cost::TrainingP
                   .alpha = 2.0 * static_cast<double>(plan.rank),
                   .dropout = 0,
                   .targets = plan.targets};
-  task.train = random_rows(kRows, plan.sequence_tokens, kClasses, kVocabulary);
+  task.train = std::make_shared<const EncodedSet>(
+      random_rows(kRows, plan.sequence_tokens, kClasses, kVocabulary));
   return task;
 }
 
@@ -58,7 +59,7 @@ double step_seconds_of(const nn::Architecture& architecture, const cost::Trainin
   const int64_t steps = std::clamp(kTokensAJob / (plan.batch_rows * plan.sequence_tokens),
                                    kLeastSteps, kRows / plan.batch_rows);
   job.settings = {.steps = steps, .epochs = 0, .batch_rows = plan.batch_rows};
-  job.depth = plan.depth;
+  job.trained = last_layers(architecture.layers, plan.depth, plan.rank);
   job.learning_rate = 1e-3;
   train(task, start, job);  // buffers and kernels are made
   std::vector<double> times;

@@ -13,10 +13,16 @@
 
 namespace fedclock::learning {
 
+Random random_of(const TrainJob& job, const std::string& purpose) {
+  const std::string part = job.part == 0 ? "" : " of part " + std::to_string(job.part);
+  return Random(job.seed, purpose + part, static_cast<uint64_t>(job.round),
+                static_cast<uint64_t>(job.client));
+}
+
 std::vector<std::vector<int32_t>> plan_batches(const TrainJob& job) {
   const std::vector<int32_t>& rows = *job.rows;
   ensure(!rows.empty(), "a client without rows trains");
-  Random random(job.seed, "batches", job.round, job.client);
+  Random random = random_of(job, "batches");
   const auto batch_rows = static_cast<size_t>(job.settings.batch_rows);
   const int64_t steps = job.settings.steps_for(static_cast<int64_t>(rows.size()));
   std::vector<std::vector<int32_t>> batches;
@@ -44,47 +50,174 @@ std::vector<std::vector<int32_t>> plan_batches(const TrainJob& job) {
 
 namespace {
 
-// Whether a tensor of the state is trained at this depth.
-bool is_trained(const std::string& name, int64_t layers, int64_t depth) {
-  if (name.starts_with("head.")) return true;
-  for (int64_t layer = layers - depth; layer < layers; ++layer) {
-    if (name.starts_with(nn::layer_tensor(layer, ""))) return true;
+constexpr size_t kHead = static_cast<size_t>(-1);
+
+// A trained tensor, and what of the job concerns it.
+struct Trained {
+  std::string name;
+  size_t layer = kHead;  // or the head
+};
+
+// A pair's tail, HetLoRA's penalty: B[:, keep:] and A[keep:, :].
+struct Tail {
+  std::string a, b;
+};
+
+class Training {
+ public:
+  Training(const LearningTask& task, const nn::TensorMap& start, const TrainJob& job,
+           const std::vector<const nn::TensorMap*>& controls)
+      : task_(task), start_(start), job_(job), controls_(controls) {
+    ensure(job.has_controls == (controls.size() == 2), "control variates without their job");
+    const auto layers = static_cast<size_t>(task.architecture().layers);
+    ensure(job.trained.ranks.size() == layers, "a share of another model");
+    result_.tensors = start;
+    result_.numbers.layer_updates.assign(layers, 0);
+    result_.numbers.layer_fisher.assign(layers, 0);
+    if (job.trained.head) {
+      for (const char* name : {"head.weight", "head.bias"}) add(name, kHead);
+    }
+    for (size_t layer = 0; layer < layers; ++layer) {
+      if (job.trained.ranks[layer] > 0) add_layer(layer);
+    }
+    ensure(!trained_.empty(), "a job that trains nothing");
   }
-  return false;
-}
+
+  TrainResult run() {
+    const auto batches = plan_batches(job_);
+    const bool fast = task_.trunk != nullptr && task_.adapter.dropout == 0;
+    const auto gradients_of =
+        fast ? make_fast_gradients(task_, result_.tensors, job_.trained.depth(), batches)
+             : make_reference_gradients(task_, result_.tensors, job_);
+    Optimizer optimizer({.kind = job_.settings.optimizer,
+                         .weight_decay = job_.settings.weight_decay,
+                         .momentum = job_.settings.momentum,
+                         .clip_norm = job_.settings.clip_norm});
+    double loss_sum = 0, square_sum = 0, row_sum = 0;
+    for (const std::vector<int32_t>& rows : batches) {
+      const BatchLoss loss = (*gradients_of)(rows, gradients_);
+      add_fisher();
+      add_penalties();
+      optimizer.step(parameters_, gradients_, job_.learning_rate);
+      result_.step_losses.push_back(loss.mean);
+      const auto weight = static_cast<double>(rows.size());
+      loss_sum += loss.mean * weight;
+      square_sum += loss.mean_square * weight;
+      row_sum += weight;
+    }
+    result_.numbers.mean_loss = row_sum > 0 ? loss_sum / row_sum : 0;
+    result_.numbers.mean_square_loss = row_sum > 0 ? square_sum / row_sum : 0;
+    result_.buffer_bytes = gradients_of->buffer_bytes();
+    finish_numbers(static_cast<double>(batches.size()));
+    return std::move(result_);
+  }
+
+ private:
+  void add(const std::string& name, size_t layer) {
+    const auto found = start_.find(name);
+    if (found == start_.end()) return;
+    at::Tensor& tensor = result_.tensors[name];
+    tensor = tensor.clone();
+    parameters_[name] = tensor;
+    gradients_[name] = at::empty_like(tensor);
+    trained_.push_back({name, layer});
+  }
+
+  void add_layer(size_t layer) {
+    for (const nn::Target target : nn::kAllTargets) {
+      const std::string pair =
+          nn::layer_tensor(static_cast<int64_t>(layer), nn::target_name(target));
+      const std::string a = pair + ".lora_a", b = pair + ".lora_b";
+      if (job_.trained.a) add(a, layer);
+      if (job_.trained.b) add(b, layer);
+      const auto found = start_.find(a);
+      if (job_.tail_lambda == 0 || found == start_.end()) continue;
+      if (found->second.size(0) > job_.tail_keep) tails_.push_back({a, b});
+    }
+  }
+
+  void add_fisher() {
+    for (const Trained& one : trained_) {
+      if (one.layer == kHead) continue;
+      const at::Tensor& gradient = gradients_.at(one.name);
+      const float* g = gradient.data_ptr<float>();
+      double sum = 0;
+      for (int64_t i = 0; i < gradient.numel(); ++i) sum += static_cast<double>(g[i]) * g[i];
+      result_.numbers.layer_fisher[one.layer] += sum;
+    }
+  }
+
+  // The gradients of what the local answer adds to the loss.
+  void add_penalties() {
+    at::NoGradGuard no_gradients;
+    for (const Trained& one : trained_) {
+      at::Tensor& gradient = gradients_.at(one.name);
+      if (job_.proximal_mu > 0) {
+        gradient.add_(parameters_.at(one.name) - start_.at(one.name), job_.proximal_mu);
+      }
+      if (!job_.has_controls) continue;
+      for (size_t i = 0; i < controls_.size(); ++i) {
+        const auto control = controls_[i]->find(one.name);
+        if (control != controls_[i]->end()) gradient.add_(control->second, i == 0 ? 1.0 : -1.0);
+      }
+    }
+    for (const Tail& tail : tails_) add_tail(tail);
+  }
+
+  void add_tail(const Tail& tail) {
+    const int64_t keep = job_.tail_keep;
+    const at::Tensor& a = result_.tensors.at(tail.a);
+    const at::Tensor& b = result_.tensors.at(tail.b);
+    const int64_t size = a.size(0) - keep;
+    const at::Tensor tail_a = a.narrow(0, keep, size), tail_b = b.narrow(1, keep, size);
+    const double norm_a = tail_a.to(at::kDouble).norm().item<double>();
+    const double norm_b = tail_b.to(at::kDouble).norm().item<double>();
+    const auto pull = [&](const std::string& name, const at::Tensor& of, int64_t dimension,
+                          double own, double other) {
+      const auto gradient = gradients_.find(name);
+      // The norm has no gradient at 0, where it is least.
+      if (gradient == gradients_.end() || own == 0) return;
+      gradient->second.narrow(dimension, keep, size).add_(of, job_.tail_lambda * other / own);
+    };
+    pull(tail.a, tail_a, 0, norm_a, norm_b);
+    pull(tail.b, tail_b, 1, norm_b, norm_a);
+  }
+
+  void finish_numbers(double steps) {
+    TrainingNumbers& numbers = result_.numbers;
+    std::vector<double> elements(numbers.layer_fisher.size(), 0);
+    for (const Trained& one : trained_) {
+      const at::Tensor& now = parameters_.at(one.name);
+      const float* w = now.data_ptr<float>();
+      const float* from = start_.at(one.name).data_ptr<float>();
+      double sum = 0;
+      for (int64_t i = 0; i < now.numel(); ++i) {
+        const double difference = static_cast<double>(w[i]) - from[i];
+        sum += difference * difference;
+      }
+      (one.layer == kHead ? numbers.head_update : numbers.layer_updates[one.layer]) += sum;
+      if (one.layer != kHead) elements[one.layer] += static_cast<double>(now.numel());
+    }
+    for (size_t layer = 0; layer < elements.size(); ++layer) {
+      if (elements[layer] > 0) numbers.layer_fisher[layer] /= elements[layer] * steps;
+    }
+  }
+
+  const LearningTask& task_;
+  const nn::TensorMap& start_;
+  const TrainJob& job_;
+  const std::vector<const nn::TensorMap*>& controls_;
+  std::vector<Trained> trained_;
+  std::vector<Tail> tails_;
+  nn::TensorMap parameters_, gradients_;
+  TrainResult result_;
+};
 
 }  // namespace
 
-TrainResult train(const LearningTask& task, const nn::TensorMap& start, const TrainJob& job) {
-  const int64_t layers = task.architecture().layers;
-  TrainResult result;
-  nn::TensorMap trained, gradients;
-  for (const auto& [name, tensor] : start) {
-    const bool tuned = is_trained(name, layers, job.depth);
-    result.tensors[name] = tuned ? tensor.clone() : tensor;
-    if (!tuned) continue;
-    trained[name] = result.tensors[name];
-    gradients[name] = at::empty_like(tensor);
-  }
-  const auto batches = plan_batches(job);
-  const bool fast = task.trunk != nullptr && task.adapter.dropout == 0;
-  const auto gradients_of = fast ? make_fast_gradients(task, result.tensors, job.depth, batches)
-                                 : make_reference_gradients(task, result.tensors, job);
-  Optimizer optimizer({.kind = job.settings.optimizer,
-                       .weight_decay = job.settings.weight_decay,
-                       .momentum = job.settings.momentum,
-                       .clip_norm = job.settings.clip_norm});
-  double loss_sum = 0, row_sum = 0;
-  for (const std::vector<int32_t>& rows : batches) {
-    const double loss = (*gradients_of)(rows, gradients);
-    optimizer.step(trained, gradients, job.learning_rate);
-    result.step_losses.push_back(loss);
-    loss_sum += loss * static_cast<double>(rows.size());
-    row_sum += static_cast<double>(rows.size());
-  }
-  result.mean_loss = row_sum > 0 ? loss_sum / row_sum : 0;
-  result.buffer_bytes = gradients_of->buffer_bytes();
-  return result;
+TrainResult train(const LearningTask& task, const nn::TensorMap& start, const TrainJob& job,
+                  const std::vector<const nn::TensorMap*>& controls) {
+  return Training(task, start, job, controls).run();
 }
 
 void prepare_process() {

@@ -1,6 +1,7 @@
 #include "models/nn/transformer.h"
 
 #include <fmt/format.h>
+#include <algorithm>
 
 #include <cmath>
 #include <limits>
@@ -281,21 +282,30 @@ TensorMap random_weights(const Architecture& architecture, uint64_t seed) {
 
 TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& spec, int64_t depth,
                          int64_t head_outputs, uint64_t seed) {
+  std::vector<int64_t> ranks(static_cast<size_t>(architecture.layers), 0);
+  std::fill(ranks.end() - depth, ranks.end(), spec.rank);
+  return random_adapter(architecture, spec, ranks, head_outputs, seed);
+}
+
+TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& spec,
+                         const std::vector<int64_t>& ranks, int64_t head_outputs, uint64_t seed) {
   TensorMap tensors;
-  for (int64_t layer = architecture.layers - depth; layer < architecture.layers; ++layer) {
+  for (int64_t layer = 0; layer < architecture.layers; ++layer) {
+    const int64_t rank = ranks.at(static_cast<size_t>(layer));
+    if (rank == 0) continue;
     for (Target target : spec.targets) {
       const auto shape = linear_shape(architecture, target);
       ensure(shape.has_value(), "an adapter on a map that the model does not have");
       const std::string name = layer_tensor(layer, target_name(target));
       // Keyed by layer and target, so that a deeper adapter begins like a shallower one.
       Random random(seed, "adapter " + std::string(target_name(target)), layer);
-      at::Tensor a = at::empty({spec.rank, shape->in}, at::kFloat);
+      at::Tensor a = at::empty({rank, shape->in}, at::kFloat);
       const double bound = 1.0 / std::sqrt(static_cast<double>(shape->in));
       for (int64_t i = 0; i < a.numel(); ++i) {
         a.data_ptr<float>()[i] = static_cast<float>(bound * (2.0 * random.uniform() - 1.0));
       }
       tensors[name + ".lora_a"] = a;
-      tensors[name + ".lora_b"] = at::zeros({shape->out, spec.rank}, at::kFloat);
+      tensors[name + ".lora_b"] = at::zeros({shape->out, rank}, at::kFloat);
     }
   }
   if (head_outputs > 0) {

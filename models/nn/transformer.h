@@ -104,9 +104,12 @@ at::Tensor pooled(Kind kind, const at::Tensor& hidden, const at::Tensor& real);
 // N(0, 0.02^2) (after), norms 1, biases 0, from the counter-based generator.
 TensorMap random_weights(const Architecture& architecture, uint64_t seed);
 
-// A fresh adapter: A uniform in +-1/sqrt(in), B zero, so that it changes nothing at first, in the
-// last `depth` layers; and a linear head [head_outputs, width] from N(0, 0.02) where head_outputs
-// is above 0.
+// A fresh adapter: A uniform in +-1/sqrt(in), B zero, so that it changes nothing at first, in each
+// layer with that layer's rank (0: none), a smaller rank being the first rows of a larger one; and
+// a linear head [head_outputs, width] from N(0, 0.02) where head_outputs is above 0.
+TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& spec,
+                         const std::vector<int64_t>& ranks, int64_t head_outputs, uint64_t seed);
+// With the spec's rank in the last `depth` layers.
 TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& spec, int64_t depth,
                          int64_t head_outputs, uint64_t seed);
 

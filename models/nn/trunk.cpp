@@ -33,21 +33,22 @@ void PackedRows::add(std::span<const int32_t> row_ids, std::span<const int32_t> 
 }
 
 Trunk::Trunk(const Architecture& architecture, const TensorMap& weights, Precision precision)
-    : architecture_(architecture) {
+    : architecture_(architecture), precision_(precision) {
   check_weights(architecture, weights);
   const Architecture& a = architecture_;
   const auto norm_weights = [&](const std::string& name) {
     return NormWeights{values_of(weights, name + ".weight"), values_of(weights, name + ".bias")};
   };
-  token_embedding_ = values_of(weights, "embeddings.token");
-  position_embedding_ = values_of(weights, "embeddings.position");
-  type_embedding_ = values_of(weights, "embeddings.type");
-  if (a.kind == Kind::kDecoder && !a.tied_head) lm_head_ = values_of(weights, "lm_head.weight");
+  const bool untied = a.kind == Kind::kDecoder && !a.tied_head;
+  embeddings_ = std::make_shared<const Embeddings>(
+      Embeddings{values_of(weights, "embeddings.token"), values_of(weights, "embeddings.position"),
+                 values_of(weights, "embeddings.type"),
+                 untied ? values_of(weights, "lm_head.weight") : std::vector<float>()});
   embedding_norm_ = norm_weights("embeddings.norm");
   for (int64_t layer = 0; layer < a.layers; ++layer) {
     using enum Target;
     const auto group = [&](std::vector<Target> targets) {
-      return MapGroup(a, layer, std::move(targets), weights, precision);
+      return std::make_shared<const MapGroup>(a, layer, std::move(targets), weights, precision);
     };
     layers_.push_back({group({kQ, kK, kV}), group({kO}), group({kUp, kGate}), group({kDown})});
     norms_.push_back(norm_weights(layer_tensor(layer, "attention_norm")));
@@ -57,8 +58,28 @@ Trunk::Trunk(const Architecture& architecture, const TensorMap& weights, Precisi
   if (a.positions == Positions::kRotary) rope_ = rotary_angles(a);
 }
 
+Trunk Trunk::with_maps(const TensorMap& weights, const std::set<std::string>& changed) const {
+  Trunk other = *this;
+  const auto replace = [&](Group& group) {
+    std::vector<Target> targets;
+    bool stays = true;
+    for (const MapGroup::Map& map : group->maps()) {
+      targets.push_back(map.target);
+      const std::string name = layer_tensor(group->layer(), target_name(map.target));
+      stays = stays && !changed.contains(name + ".weight");
+    }
+    if (stays) return;
+    group = std::make_shared<const MapGroup>(architecture_, group->layer(), std::move(targets),
+                                             weights, precision_);
+  };
+  for (Layer& layer : other.layers_) {
+    for (Group* group : {&layer.qkv, &layer.o, &layer.up, &layer.down}) replace(*group);
+  }
+  return other;
+}
+
 ConstMatrix Trunk::output_embedding() const {
-  const auto& table = lm_head_.empty() ? token_embedding_ : lm_head_;
+  const auto& table = embeddings_->output.empty() ? embeddings_->token : embeddings_->output;
   return {table.data(), architecture_.vocabulary, architecture_.width, architecture_.width, false};
 }
 
@@ -77,14 +98,15 @@ TrunkPass::TrunkPass(const Trunk& trunk, const AdapterSpec& spec, const TensorMa
   const double scale = spec.alpha / static_cast<double>(spec.rank);
   for (const Trunk::Layer& layer : trunk.layers_) {
     adapters_.push_back(
-        {GroupAdapters(layer.qkv, scale, tensors), GroupAdapters(layer.o, scale, tensors),
-         GroupAdapters(layer.up, scale, tensors), GroupAdapters(layer.down, scale, tensors)});
+        {GroupAdapters(*layer.qkv, scale, tensors), GroupAdapters(*layer.o, scale, tensors),
+         GroupAdapters(*layer.up, scale, tensors), GroupAdapters(*layer.down, scale, tensors)});
   }
   tapes_.resize(trunk.layers_.size());
 }
 
 void TrunkPass::embed(const PackedRows& rows, Matrix stream) {
   const Architecture& a = trunk_.architecture_;
+  const Trunk::Embeddings& tables = *trunk_.embeddings_;
   for (int64_t r = 0; r < rows.rows(); ++r) {
     const int64_t begin = rows.offsets[r], tokens = rows.offsets[r + 1] - begin;
     if (tokens < 1 || tokens > a.max_tokens) {
@@ -98,15 +120,14 @@ void TrunkPass::embed(const PackedRows& rows, Matrix stream) {
                               std::to_string(a.vocabulary));
       }
       float* x = stream.data + (begin + t) * a.width;
-      std::copy_n(trunk_.token_embedding_.data() + id * a.width, a.width, x);
+      std::copy_n(tables.token.data() + id * a.width, a.width, x);
       if (a.positions == Positions::kLearned) {
-        add_bias(1, a.width, trunk_.position_embedding_.data() + (a.position_offset + t) * a.width,
-                 x);
+        add_bias(1, a.width, tables.position.data() + (a.position_offset + t) * a.width, x);
       }
       if (a.token_types > 0) {
         const int64_t type = rows.types.empty() ? 0 : rows.types[begin + t];
         ensure(type >= 0 && type < a.token_types, "a token of a type that the model does not have");
-        add_bias(1, a.width, trunk_.type_embedding_.data() + type * a.width, x);
+        add_bias(1, a.width, tables.type.data() + type * a.width, x);
       }
     }
   }
@@ -130,11 +151,11 @@ void TrunkPass::attention_branch(int64_t layer, const Matrix& input, Matrix outp
   const Architecture& a = trunk_.architecture_;
   const Trunk::Layer& frozen = trunk_.layers_[layer];
   const LayerAdapters& adapters = adapters_[layer];
-  const Matrix qkv = arena_.matrix(input.rows, frozen.qkv.out());
+  const Matrix qkv = arena_.matrix(input.rows, frozen.qkv->out());
   adapters.qkv.forward(input, qkv, arena_);
-  if (frozen.qkv.bias() != nullptr) add_bias(qkv.rows, qkv.columns, frozen.qkv.bias(), qkv.data);
+  if (frozen.qkv->bias() != nullptr) add_bias(qkv.rows, qkv.columns, frozen.qkv->bias(), qkv.data);
   if (a.positions == Positions::kRotary) rotate(qkv, false);
-  const Matrix mixed = arena_.matrix(input.rows, frozen.o.in());
+  const Matrix mixed = arena_.matrix(input.rows, frozen.o->in());
   float* weights = tape == nullptr ? nullptr : arena_.take(attention_weights_size(a, offsets_));
   attention(a, offsets_, qkv, mixed, weights, arena_);
   adapters.o.forward(mixed, output, arena_);
@@ -146,10 +167,10 @@ void TrunkPass::feed_forward_branch(int64_t layer, const Matrix& input, Matrix o
   const Architecture& a = trunk_.architecture_;
   const Trunk::Layer& frozen = trunk_.layers_[layer];
   const LayerAdapters& adapters = adapters_[layer];
-  const Matrix up = arena_.matrix(input.rows, frozen.up.out());
+  const Matrix up = arena_.matrix(input.rows, frozen.up->out());
   adapters.up.forward(input, up, arena_);
   const Matrix inner = arena_.matrix(input.rows, a.ffn_width);
-  activation(a.activation, input.rows, a.ffn_width, frozen.up.bias(), up.data, inner.data,
+  activation(a.activation, input.rows, a.ffn_width, frozen.up->bias(), up.data, inner.data,
              /*keep_slopes=*/tape != nullptr);
   adapters.down.forward(inner, output, arena_);
   if (tape != nullptr) *tape = {input, up, inner};
@@ -179,7 +200,7 @@ void TrunkPass::run_layers(int64_t begin, int64_t end, Chain& chain, bool record
     }
     if (!record) arena_.rewind(mark);
     const Trunk::Layer& frozen = trunk_.layers_[layer];
-    const float* bias = (of_attention ? frozen.o : frozen.down).bias();
+    const float* bias = (of_attention ? frozen.o : frozen.down)->bias();
     const Matrix normed = record ? arena_.matrix(n, a.width) : chain.normed;
     const Matrix sum = record ? output : chain.residual;
     NormRows rows;

@@ -9,8 +9,11 @@
 // i's norm is the next block's own (before) or its own (after).
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "models/nn/architecture.h"
@@ -40,6 +43,10 @@ class Trunk {
   Trunk(const Architecture& architecture, const TensorMap& weights,
         Precision precision = Precision::kFp32);
 
+  // The same with other weights of the maps that `changed` names ("layers.3.q.weight"): of
+  // `weights`, only the groups with one of these are read. All else is shared.
+  Trunk with_maps(const TensorMap& weights, const std::set<std::string>& changed) const;
+
   const Architecture& architecture() const { return architecture_; }
   ConstMatrix output_embedding() const;  // [vocabulary, width]
 
@@ -48,14 +55,19 @@ class Trunk {
   struct NormWeights {
     std::vector<float> weight, bias;
   };
+  struct Embeddings {
+    std::vector<float> token, position, type, output;  // the last of untied decoders only
+  };
+  using Group = std::shared_ptr<const MapGroup>;
   struct Layer {
-    MapGroup qkv, o, up, down;
+    Group qkv, o, up, down;
   };
   NormParameters norm(const NormWeights& weights) const;
   NormParameters norm_after(int64_t block) const;
 
   Architecture architecture_;
-  std::vector<float> token_embedding_, position_embedding_, type_embedding_, lm_head_;
+  Precision precision_;
+  std::shared_ptr<const Embeddings> embeddings_;
   NormWeights embedding_norm_;
   std::vector<NormWeights> norms_;  // of the chain: two a layer, and the final one (before)
   std::vector<Layer> layers_;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "models/common/error.h"
 #include "models/cost/presets.h"
 #include "models/learning/graph_learner.h"
@@ -16,13 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using scenario::Problems;
-
-// The same in every checkout: folders are left out, their contents have digests of their own.
-Digest scenario_digest(v1::Scenario scenario) {
-  scenario::for_each_folder(scenario,
-                            [](std::string& folder, const std::string&) { folder.clear(); });
-  return DigestBuilder().add(scenario::to_text(scenario)).finish();
-}
 
 Digest data_digest(const data::TrainAndTest& data) {
   return DigestBuilder()
@@ -41,6 +36,13 @@ Experiment::Experiment(const scenario::Loaded& loaded, const Options& options)
                  "a stop at an accuracy needs the learning that --timing-only skips: drop one of "
                  "the two");
   }
+  if (options.timing_only) {
+    for (const std::string& field : scenario::needs_numbers(scenario())) {
+      problems.add(field, "",
+                   "decides by numbers of the learning that --timing-only skips: drop "
+                   "one of the two");
+    }
+  }
   read_data(problems);
   read_architecture(problems);
   problems.throw_if_any();
@@ -55,8 +57,9 @@ Experiment::Experiment(const scenario::Loaded& loaded, const Options& options)
   make_clients();
   make_workload(problems);
   problems.throw_if_any();
+  time_clients();
   if (!options.allow_out_of_memory) {
-    fit_ = fit_memory(scenario(), world_, *workload_, timed_name_, problems);
+    fit_ = fit_memory(scenario(), world_, *workload_, ranks_, timed_name_, problems);
   }
   problems.throw_if_any();
 }
@@ -141,12 +144,8 @@ void Experiment::read_architecture(Problems& problems) {
       problems.add("model.adapter.rank", fmt::format("{}", adapter_spec(scenario()).rank),
                    fmt::format("must be at most {}, the model's width", architecture_.width));
     }
-    const int64_t depth = scenario().federation().assignment().uniform().depth();
-    if (depth > architecture_.layers) {
-      problems.add("federation.assignment.uniform.depth", fmt::format("{}", depth),
-                   fmt::format("the model has {} layers: at most that many can be tuned",
-                               architecture_.layers));
-    }
+    scenario::check_assignment_against(scenario(), architecture_.layers, architecture_.width,
+                                       problems);
     if (scenario().task().max_tokens() > architecture_.max_tokens) {
       problems.add("task.max_tokens", fmt::format("{}", scenario().task().max_tokens()),
                    fmt::format("the model reads at most {} tokens", architecture_.max_tokens));
@@ -219,8 +218,8 @@ void Experiment::make_clients() {
 
 void Experiment::make_workload(Problems& problems) {
   const v1::Scenario& s = scenario();
-  const auto assignment =
-      federation::make_assignment(s.federation().assignment(), architecture_.layers);
+  ranks_ = federation::global_ranks(s.federation().assignment(), architecture_.layers,
+                                    adapter_spec(s).rank);
   federation::WorkloadSpec spec;
   const bool other = s.timing().has_architecture();
   timed_name_ = other ? s.timing().architecture() : model_name();
@@ -228,7 +227,6 @@ void Experiment::make_workload(Problems& problems) {
   spec.learning_layers = architecture_.layers;
   spec.adapter = adapter_spec(s);
   spec.head_outputs = has_responses() ? 0 : static_cast<int64_t>(data_.train.classes.size());
-  spec.deepest = assignment->deepest();
   const v1::Local& local = s.federation().local();
   spec.batch_rows = s.timing().has_batch_size() ? s.timing().batch_size() : local.batch_size();
   spec.sequence_tokens =
@@ -241,11 +239,87 @@ void Experiment::make_workload(Problems& problems) {
     problems.add("timing", timed_name_, error.what());
     return;
   }
-  if (spec.deepest == 0 && spec.head_outputs == 0) {
+  if (learning::Share{ranks_}.depth() == 0 && spec.head_outputs == 0) {
     problems.add("federation.assignment", "0",
                  "without a head and without a tuned layer there is nothing to train: tune at "
                  "least one layer");
   }
+}
+
+learning::Share Experiment::share_of(int64_t depth) const {
+  std::vector<int64_t> ranks = ranks_;
+  const int64_t rank = std::max<int64_t>(1, *std::max_element(ranks_.begin(), ranks_.end()));
+  for (auto one = ranks.end() - depth; one != ranks.end(); ++one) *one = *one > 0 ? *one : rank;
+  return {federation::last_of(ranks, depth)};
+}
+
+void Experiment::time_clients() {
+  const learning::Share whole{ranks_};
+  const learning::TrainSettings settings =
+      federation::train_settings(scenario().federation().local());
+  const auto bytes = static_cast<double>(workload_->bytes(whole));
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    federation::Client& client = clients_[i];
+    const cost::Machine& machine = client.machines->front();
+    client.full_depth_step_s = workload_->step_seconds(machine, whole);
+    const platform::DeviceSpec& device = world_.platform.devices[i];
+    const platform::Rates rates = device.bandwidth
+                                      ? device.bandwidth->at(0)
+                                      : platform::Rates{device.up_bytes_s, device.down_bytes_s, 0};
+    const double up_s = bytes / (rates.up_bytes_s > 0 ? rates.up_bytes_s : device.wifi_bytes_s);
+    const double down_s =
+        bytes / (rates.down_bytes_s > 0 ? rates.down_bytes_s : device.wifi_bytes_s);
+    const double train_s =
+        workload_->training_flops(machine, whole, settings, std::ssize(*client.train_rows)) /
+        federation::effective_flops(machine);
+    client.expected_round_s = train_s;
+    // A platform file's links are SimGrid's alone.
+    if (std::isfinite(up_s + down_s)) client.expected_round_s += up_s + down_s;
+  }
+}
+
+federation::Answers Experiment::make_answers(learning::Learner& learner) const {
+  const v1::Scenario& s = scenario();
+  const v1::Federation& f = s.federation();
+  const auto count = static_cast<int32_t>(clients_.size());
+  federation::AssignmentInputs assignment;
+  assignment.layers = architecture_.layers;
+  assignment.rank = adapter_spec(s).rank;
+  assignment.most_layers = fit_.most_layers;
+  assignment.seed = s.seed();
+  assignment.learner = &learner;
+  assignment.has_head = workload_->spec().head_outputs > 0;
+  federation::LocalInputs local{.seed = s.seed(),
+                                .clients = count,
+                                .initial = learner.initial({ranks_}, s.seed()),
+                                .learner = &learner,
+                                .rows = {}};
+  for (const federation::Client& client : clients_) {
+    assignment.full_depth_step_s.push_back(client.full_depth_step_s);
+    local.rows.push_back(client.train_rows);
+  }
+  const auto share = [this](int64_t depth) {
+    return learning::Share{federation::last_of(ranks_, depth)};
+  };
+  assignment.training_s = [this, share](int32_t client, int64_t depth) {
+    const federation::Client& who = clients_[static_cast<size_t>(client)];
+    const learning::TrainSettings settings =
+        federation::train_settings(scenario().federation().local());
+    const cost::Machine& machine = who.machines->front();
+    return workload_->training_flops(machine, share(depth), settings, std::ssize(*who.train_rows)) /
+           federation::effective_flops(machine);
+  };
+  const bool whole = f.assignment().joint().whole_download();
+  assignment.bytes_up = [this, share](int64_t depth) { return workload_->bytes(share(depth)); };
+  assignment.bytes_down = [this, share, whole](int64_t depth) {
+    return workload_->bytes(whole ? learning::Share{ranks_} : share(depth));
+  };
+  return {.selection = federation::make_selection(f.selection(), count, s.seed(), learner),
+          .assignment = federation::make_assignment(f.assignment(), std::move(assignment)),
+          .local = federation::make_local(f.local(), std::move(local)),
+          .aggregation = federation::make_aggregation(
+              f.aggregation(), {.seed = s.seed(), .clients = count, .global_ranks = ranks_}),
+          .server_optimizer = federation::ServerOptimizer(f.aggregation().server_optimizer())};
 }
 
 std::string Experiment::model_name() const {
@@ -323,7 +397,7 @@ v1::Result Experiment::description() {
   v1::Result result;
   result.set_version(options_.version);
   result.set_scenario(s.name());
-  result.set_scenario_digest(scenario_digest(s).hex());
+  result.set_scenario_digest(scenario::scenario_digest(s).hex());
   result.set_data_digest(data_digest(data_).hex());
   if (world_.has_files) result.set_world_digest(world_.files.hex());
   if (!options_.timing_only) result.set_base_digest(base_source().name.hex());
@@ -338,6 +412,7 @@ v1::Result Experiment::description() {
   for (const v1::DeviceGroup& group : s.platform().devices()) {
     add_assumptions(group.device());
     for (const std::string& text : group.network().assumptions()) result.add_assumptions(text);
+    add_assumptions(group.network().gateway().device());
   }
   if (s.platform().has_server()) add_assumptions(s.platform().server().device());
   for (const std::string& note : fit_.notes) result.add_notes(note);
@@ -384,24 +459,19 @@ v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
   // After the platform, which refuses what it cannot build, and before anything that takes long.
   const std::unique_ptr<learning::Learner> learner = this->learner(observer.base);
   results::Recorder recorder(*learner, observer.round);
-  const v1::Federation& f = s.federation();
-  federation::Federation federation{
-      .scenario = s,
-      .clients = clients_,
-      .server = world_.server.get(),
-      .answers = {.selection = federation::make_selection(
-                      f.selection(), static_cast<int32_t>(clients_.size()), s.seed()),
-                  .assignment = federation::make_assignment(f.assignment(), architecture_.layers,
-                                                            fit_.most_layers),
-                  .local = federation::make_local(f.local(), s.seed()),
-                  .aggregation = federation::make_aggregation(f.aggregation())},
-      .workload = *workload_,
-      .simulation = simulation,
-      .platform = world,
-      .learner = *learner,
-      .recorder = recorder,
-      .stop_reason = {},
-      .last_states = {}};
+  federation::Federation federation{.scenario = s,
+                                    .clients = clients_,
+                                    .server = world_.server.get(),
+                                    .gateways = world_.gateways,
+                                    .answers = make_answers(*learner),
+                                    .workload = *workload_,
+                                    .simulation = simulation,
+                                    .platform = world,
+                                    .learner = *learner,
+                                    .recorder = recorder,
+                                    .initial_ranks = ranks_,
+                                    .stop_reason = {},
+                                    .last_states = {}};
   learning::Value final_state;
   const auto job = [&]() -> kernel::Task<void> {
     final_state = co_await federation::run_schedule(federation);

@@ -55,6 +55,10 @@ class Experiment {
   const federation::Workload& workload() const { return *workload_; }
   const platform::PlatformSpec& platform() const { return world_.platform; }
   const std::string& timed_name() const { return timed_name_; }
+  // Everything that anyone tunes; and the last `depth` layers of it, or of all layers where it has
+  // fewer.
+  learning::Share whole_share() const { return {ranks_}; }
+  learning::Share share_of(int64_t depth) const;
 
   // What became of the learner's jobs in run(); not part of the result.
   const learning::JobCounts& job_counts() const { return job_counts_; }
@@ -74,6 +78,8 @@ class Experiment {
   void deal_rows(scenario::Problems& problems);
   void make_clients();
   void make_workload(scenario::Problems& problems);
+  void time_clients();
+  federation::Answers make_answers(learning::Learner& learner) const;
   std::unique_ptr<platform::Platform> make_platform(kernel::Simulation& simulation) const;
   void add_off_times(platform::Platform& world, v1::Result& result) const;
   void check_corpus(scenario::Problems& problems) const;
@@ -102,6 +108,7 @@ class Experiment {
   World world_;
   MemoryFit fit_;
   std::unique_ptr<federation::Workload> workload_;
+  std::vector<int64_t> ranks_;  // of the state that everyone starts from
   std::optional<BaseSource> base_;
   learning::JobCounts job_counts_;
   int64_t buffer_bytes_ = 0;

@@ -2,24 +2,35 @@
 
 #include <fmt/format.h>
 
+#include "sim/federation/assignment/assignment.h"
+
 namespace fedclock::experiment {
 
 namespace {
 
 constexpr double kGiga = 1e9;
 
-int64_t most_layers(const cost::Machine& on, const federation::Workload& workload) {
+using Ranks = std::vector<int64_t>;
+
+double needed_bytes(const cost::Machine& on, const federation::Workload& workload,
+                    const Ranks& ranks, int64_t depth) {
+  const learning::Share tuned{federation::last_of(ranks, depth)};
+  return cost::taken_bytes(on, workload.memory(tuned).total());
+}
+
+int64_t most_layers(const cost::Machine& on, const federation::Workload& workload,
+                    const Ranks& ranks) {
   const int64_t least = workload.spec().head_outputs > 0 ? 0 : 1;
-  for (int64_t depth = workload.spec().deepest; depth >= least; --depth) {
-    if (cost::taken_bytes(on, workload.memory({depth}).total()) <= on.memory_bytes) return depth;
+  for (int64_t depth = learning::Share{ranks}.depth(); depth >= least; --depth) {
+    if (needed_bytes(on, workload, ranks, depth) <= on.memory_bytes) return depth;
   }
   return -1;
 }
 
 std::string too_small(const cost::Machine& on, const federation::Workload& workload,
-                      const std::string& timed_name, const char* remedy) {
-  const int64_t depth = workload.spec().deepest;
-  const double needed = cost::taken_bytes(on, workload.memory({depth}).total());
+                      const Ranks& ranks, const std::string& timed_name, const char* remedy) {
+  const int64_t depth = learning::Share{ranks}.depth();
+  const double needed = needed_bytes(on, workload, ranks, depth);
   return fmt::format(
       "{} does not hold the training of {} at depth {}, which needs {:.3g} GB: tune fewer layers, "
       "take smaller batches or another device{}",
@@ -29,27 +40,33 @@ std::string too_small(const cost::Machine& on, const federation::Workload& workl
 }  // namespace
 
 MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
-                     const federation::Workload& workload, const std::string& timed_name,
-                     scenario::Problems& problems) {
+                     const federation::Workload& workload, const Ranks& ranks,
+                     const std::string& timed_name, scenario::Problems& problems) {
   const v1::Platform& platform = scenario.platform();
-  const int64_t depth = workload.spec().deepest;
+  const int64_t depth = learning::Share{ranks}.depth();
   MemoryFit fit;
   const auto refuse = [&](const cost::Machine& on, const std::string& path, const char* remedy) {
     problems.add(path + ".device.memory_gb", fmt::format("{}", on.memory_bytes / kGiga),
-                 too_small(on, workload, timed_name, remedy));
+                 too_small(on, workload, ranks, timed_name, remedy));
   };
   if (scenario.federation().schedule().has_centralized()) {
-    if (most_layers(*world.server, workload) < depth) refuse(*world.server, "platform.server", "");
+    if (most_layers(*world.server, workload, ranks) < depth)
+      refuse(*world.server, "platform.server", "");
     return fit;
   }
-  const auto answer = scenario.federation().assignment().uniform().when_too_large();
+  // The other assignments shrink a device's depth to what it holds.
+  const v1::Assignment& assignment = scenario.federation().assignment();
+  const auto answer = assignment.has_uniform() ? assignment.uniform().when_too_large()
+                                               : v1::UniformAssignment::SHRINK_DEPTH;
+  const int64_t least_depth = assignment.has_uniform() ? 0 : 1;
   int64_t left = 0;  // that take part
   for (int group = 0; group < platform.devices_size(); ++group) {
     const int32_t count = platform.devices(group).count();
     const cost::Machine& on = world.machines[fit.most_layers.size()]->front();
-    const int64_t most = most_layers(on, workload);
+    const int64_t most = most_layers(on, workload, ranks);
     fit.most_layers.insert(fit.most_layers.end(), static_cast<size_t>(count), most);
-    const bool out = most < 0 || (most < depth && answer == v1::UniformAssignment::LEAVE_OUT);
+    const bool out =
+        most < least_depth || (most < depth && answer == v1::UniformAssignment::LEAVE_OUT);
     if (!out) left += count;
     if (most == depth) continue;
     if (answer == v1::UniformAssignment::REFUSE) {
@@ -68,7 +85,9 @@ MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
                  fmt::format("is more than the {} clients whose memory holds the training", left));
   }
   if (left == 0 && problems.empty()) {
-    problems.add("federation.assignment.uniform.when_too_large", "",
+    problems.add(assignment.has_uniform() ? "federation.assignment.uniform.when_too_large"
+                                          : "federation.assignment",
+                 "",
                  "leaves no client: no device's memory holds the training; take smaller batches, "
                  "fewer tokens or other devices");
   }

@@ -29,6 +29,14 @@ std::shared_ptr<const std::vector<platform::Interval>> one_interval(double start
       std::vector<platform::Interval>{{start_s, end_s}});
 }
 
+platform::Aggregators aggregators_of(const v1::Schedule& schedule) {
+  switch (schedule.hierarchical().aggregator()) {
+    case v1::Hierarchical::GATEWAY: return platform::Aggregators::kGateways;
+    case v1::Hierarchical::DEVICE: return platform::Aggregators::kDevices;
+    default: return platform::Aggregators::kServer;
+  }
+}
+
 class WorldMaker {
  public:
   WorldMaker(const v1::Scenario& scenario, const DataPath& data_path, scenario::Problems& problems)
@@ -41,6 +49,7 @@ class WorldMaker {
     world_.platform.model = platform_.network_model() == v1::TCP ? platform::NetworkModel::kTcp
                                                                  : platform::NetworkModel::kFluid;
     world_.platform.energy = platform_.energy();
+    world_.platform.aggregators = aggregators_of(scenario_.federation().schedule());
     add_gateways();
     for (int i = 0; i < platform_.devices_size(); ++i) {
       group_path_ = path_ = scenario::item_path("platform.devices", i);
@@ -103,6 +112,11 @@ class WorldMaker {
       gateway.down_bytes_s = one.message->down_mbit_s() * kBytesPerMbit;
       gateway.latency_s = one.message->latency_s();
       gateway.wifi = one.message->has_wifi();
+      std::unique_ptr<cost::Machine>& made = world_.gateways.emplace_back();
+      if (!one.message->has_device()) continue;
+      made = std::make_unique<cost::Machine>(
+          machine(one.message->device(), "", scenario_.timing().precision()));
+      gateway.speed_flops = federation::effective_flops(*made);
     }
   }
 

@@ -21,9 +21,10 @@ using Machines = std::shared_ptr<const std::vector<cost::Machine>>;
 
 struct World {
   platform::PlatformSpec platform;
-  std::vector<Machines> machines;         // of each client
-  std::unique_ptr<cost::Machine> server;  // nullptr: none
-  Digest files;                           // of the tables and platform files that were read
+  std::vector<Machines> machines;                        // of each client
+  std::vector<std::unique_ptr<cost::Machine>> gateways;  // of each gateway; nullptr: none
+  std::unique_ptr<cost::Machine> server;                 // nullptr: none
+  Digest files;  // of the tables and platform files that were read
   bool has_files = false;
 };
 

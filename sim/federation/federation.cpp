@@ -11,7 +11,9 @@ namespace fedclock::federation {
 bool is_due(int64_t round, int32_t every) { return every > 0 && round % every == 0; }
 
 learning::Value Federation::initial_state() const {
-  return learner.initial(answers.assignment->deepest(), scenario.seed());
+  learning::Share whole;
+  whole.ranks = initial_ranks;
+  return learner.initial(whole, scenario.seed());
 }
 
 std::vector<int32_t> Federation::participants() const {
@@ -87,8 +89,29 @@ kernel::Task<bool> Federation::begins_round(int64_t round, const std::vector<int
   co_return false;
 }
 
+std::vector<int32_t> Federation::choose(const Occasion& occasion,
+                                        const std::vector<int32_t>& candidates,
+                                        std::optional<int32_t> count) {
+  const auto all = static_cast<int32_t>(clients.size());
+  return answers.selection->choose(occasion, candidates,
+                                   count.value_or(answers.selection->usual(all)));
+}
+
+learning::Value Federation::merge(const Occasion& occasion, const learning::Value& global,
+                                  const std::vector<Update>& updates,
+                                  const std::vector<int32_t>& clients) {
+  const learning::Value merged = answers.aggregation->merge(learner, occasion, global, updates);
+  answers.local->merged(learner, clients);
+  return answers.server_optimizer.step(learner, occasion, global, merged);
+}
+
 void Federation::end_round(int64_t round, const learning::Value& global) {
-  end_round_of_many(round, {global});
+  if (!answers.local->is_personal() || round == 0) return end_round_of_many(round, {global});
+  std::vector<learning::Value> models;
+  for (size_t client = 0; client < clients.size(); ++client) {
+    models.push_back(answers.local->model_of(learner, static_cast<int32_t>(client), global));
+  }
+  end_round_of_many(round, models);
 }
 
 void Federation::end_round_of_many(int64_t round, const std::vector<learning::Value>& states) {

@@ -35,6 +35,9 @@ struct Client {
   learning::Rows train_rows;        // numbers of rows in the training set
   learning::Rows test_rows;         // its own, held out; may be empty
   std::vector<int32_t> class_rows;  // training rows of each class; may be empty
+  // Of a step of everything that anyone tunes, in its first power mode; and of a round of it with
+  // its transfers, at the bandwidth that its link has at first.
+  double full_depth_step_s = 0, expected_round_s = 0;
 };
 
 struct Answers {
@@ -42,6 +45,7 @@ struct Answers {
   std::unique_ptr<Assignment> assignment;
   std::unique_ptr<Local> local;
   std::unique_ptr<Aggregation> aggregation;
+  ServerOptimizer server_optimizer;
 };
 
 // One run. Everything it refers to outlives it.
@@ -49,6 +53,8 @@ struct Federation {
   const v1::Scenario& scenario;
   const std::vector<Client>& clients;
   const cost::Machine* server;  // nullptr: the platform has none
+  // Of each gateway; nullptr for one that computes nothing.
+  const std::vector<std::unique_ptr<cost::Machine>>& gateways;
   Answers answers;
   const Workload& workload;
   kernel::Simulation& simulation;
@@ -56,8 +62,9 @@ struct Federation {
   learning::Learner& learner;
   results::Recorder& recorder;
 
-  // The adapter that everyone starts from.
+  // The adapter that everyone starts from, and its layers' ranks.
   learning::Value initial_state() const;
+  const std::vector<int64_t>& initial_ranks;
 
   // The clients that have a part: all but those that the assignment leaves out.
   std::vector<int32_t> participants() const;
@@ -68,9 +75,17 @@ struct Federation {
   // The same for rounds that need no client, and so no wait.
   bool begins_round(int64_t round);
 
-  // Records the end of a round and measures the global state where the scenario says so.
+  // The selection's own number of these clients, or `count` of them.
+  std::vector<int32_t> choose(const Occasion& occasion, const std::vector<int32_t>& candidates,
+                              std::optional<int32_t> count = {});
+
+  // A global merge: the next global state, at least one update.
+  learning::Value merge(const Occasion& occasion, const learning::Value& global,
+                        const std::vector<Update>& updates, const std::vector<int32_t>& clients);
+
+  // Records the end of a round and measures the global state where the scenario says so; or, where
+  // every client has a model of its own, these: accuracies are means over clients.
   void end_round(int64_t round, const learning::Value& global);
-  // The same where every client has a model of its own: accuracies are means over clients.
   void end_round_of_many(int64_t round, const std::vector<learning::Value>& states);
   // After the last round: measures it, whether or not it was due.
   void measure_last();

@@ -19,37 +19,78 @@ Workload::Workload(const WorkloadSpec& spec) : spec_(spec) {
         "cannot be mapped layer by layer",
         spec.timed.layers, spec.learning_layers));
   }
-  const auto tensors_of = [&](int64_t depth) {
-    return cost::adapter_tensors(spec_.timed, timed_plan(depth).depth, spec_.adapter.rank,
-                                 spec_.adapter.targets, spec_.head_outputs);
-  };
-  const auto global = tensors_of(spec.deepest);
-  global_elements_ = cost::element_count(global);
-  const auto global_bytes = cost::payload_bytes(global, spec.bytes_per_element);
-  for (int64_t depth = 0; depth <= spec.learning_layers; ++depth) {
-    // With neither a head nor a tuned layer there is nothing to train.
-    if (depth == 0 && spec.head_outputs == 0) {
-      costs_.emplace_back();
-      continue;
+}
+
+std::vector<int64_t> Workload::timed_ranks(const learning::Share& share) const {
+  const auto each = static_cast<size_t>(spec_.timed.layers / spec_.learning_layers);
+  ensure(std::ssize(share.ranks) == spec_.learning_layers, "a share of another model");
+  std::vector<int64_t> ranks;
+  for (const int64_t rank : share.ranks) ranks.insert(ranks.end(), each, rank);
+  return ranks;
+}
+
+void Workload::for_each_adapter(
+    const learning::Share& share,
+    const std::function<void(int64_t rank, int64_t in, int64_t out)>& look) const {
+  for (const int64_t rank : timed_ranks(share)) {
+    if (rank == 0) continue;
+    for (const nn::Target target : spec_.adapter.targets) {
+      const auto shape = nn::linear_shape(spec_.timed, target);
+      look(rank, shape->in, shape->out);
     }
-    const auto own_bytes = cost::payload_bytes(tensors_of(depth), spec.bytes_per_element);
-    costs_.push_back(DepthCost{{std::max(global_bytes, own_bytes), own_bytes},
-                               cost::step_work(spec_.timed, timed_plan(depth))});
   }
 }
 
-const Workload::DepthCost& Workload::cost_of(const Plan& plan) const {
-  const std::optional<DepthCost>& cost = costs_.at(static_cast<size_t>(plan.depth));
-  ensure(cost.has_value(), "a plan that trains nothing");
-  return *cost;
+std::vector<cost::TensorInfo> Workload::tensors(const learning::Share& share, bool matrices) const {
+  std::vector<cost::TensorInfo> tensors;
+  const std::vector<int64_t> ranks = timed_ranks(share);
+  for (size_t layer = 0; layer < ranks.size(); ++layer) {
+    if (ranks[layer] == 0) continue;
+    for (const nn::Target target : spec_.adapter.targets) {
+      const auto shape = nn::linear_shape(spec_.timed, target);
+      const std::string name =
+          nn::layer_tensor(static_cast<int64_t>(layer), nn::target_name(target));
+      if (matrices) {
+        tensors.push_back({name + ".merged", {shape->out, shape->in}});
+        continue;
+      }
+      if (share.a) tensors.push_back({name + ".lora_a", {ranks[layer], shape->in}});
+      if (share.b) tensors.push_back({name + ".lora_b", {shape->out, ranks[layer]}});
+    }
+  }
+  if (share.head && spec_.head_outputs > 0) {
+    tensors.push_back({"head.weight", {spec_.head_outputs, spec_.timed.width}});
+    tensors.push_back({"head.bias", {spec_.head_outputs}});
+  }
+  return tensors;
 }
 
-const Transfer& Workload::transfer(const Plan& plan) const { return cost_of(plan).transfer; }
+const Workload::Cost& Workload::cost_of(const learning::Share& share) const {
+  const auto found = costs_.find(share);
+  if (found != costs_.end()) return found->second;
+  Cost cost;
+  const auto all = tensors(share, false);
+  cost.elements = cost::element_count(all);
+  cost.bytes = cost::payload_bytes(all, spec_.bytes_per_element);
+  if (cost.elements > 0) cost.step = cost::step_work(spec_.timed, timed_plan(share));
+  return costs_.emplace(share, cost).first->second;
+}
 
-cost::TrainingPlan Workload::timed_plan(int64_t depth) const {
+int64_t Workload::bytes(const learning::Share& share) const { return cost_of(share).bytes; }
+
+int64_t Workload::elements(const learning::Share& share) const { return cost_of(share).elements; }
+
+int64_t Workload::bytes_of_matrices(const learning::Share& share) const {
+  return cost::payload_bytes(tensors(share, true), spec_.bytes_per_element);
+}
+
+cost::TrainingPlan Workload::timed_plan(const learning::Share& trained) const {
   cost::TrainingPlan plan;
-  plan.depth = depth * (spec_.timed.layers / spec_.learning_layers);
+  plan.depth = trained.depth() * (spec_.timed.layers / spec_.learning_layers);
   plan.rank = spec_.adapter.rank;
+  plan.layer_ranks = timed_ranks(trained);
+  plan.trains_a = trained.a;
+  plan.trains_b = trained.b;
   plan.targets = spec_.adapter.targets;
   plan.batch_rows = spec_.batch_rows;
   plan.sequence_tokens = spec_.sequence_tokens;
@@ -59,20 +100,21 @@ cost::TrainingPlan Workload::timed_plan(int64_t depth) const {
   return plan;
 }
 
-double Workload::step_seconds(const cost::Machine& machine, const Plan& plan) const {
-  return cost::step_seconds(machine, cost_of(plan).step);
+double Workload::step_seconds(const cost::Machine& machine, const learning::Share& trained) const {
+  ensure(elements(trained) > 0, "a share that trains nothing");
+  return cost::step_seconds(machine, cost_of(trained).step);
 }
 
-double Workload::training_flops(const cost::Machine& machine, const Plan& plan,
+double Workload::training_flops(const cost::Machine& machine, const learning::Share& trained,
                                 const learning::TrainSettings& settings, int64_t rows) const {
   const int64_t steps = settings.steps_for(rows);
   ensure(steps > 0, "a client trains for no step");
   const int64_t rest = rows % settings.batch_rows;
   const int64_t smaller = rest > 0 ? settings.epochs : 0;  // steps of the rest alone
-  double seconds = static_cast<double>(steps - smaller) * step_seconds(machine, plan);
+  double seconds = static_cast<double>(steps - smaller) * step_seconds(machine, trained);
   if (smaller > 0) {
     // The devices' batches may be timed with another size than they are learnt with.
-    cost::TrainingPlan last = timed_plan(plan.depth);
+    cost::TrainingPlan last = timed_plan(trained);
     last.batch_rows = std::max<int64_t>(1, spec_.batch_rows * rest / settings.batch_rows);
     seconds += static_cast<double>(smaller) *
                cost::step_seconds(machine, cost::step_work(spec_.timed, last));
@@ -80,15 +122,14 @@ double Workload::training_flops(const cost::Machine& machine, const Plan& plan,
   return seconds * effective_flops(machine);
 }
 
-double Workload::merge_flops(const cost::Machine& server, int64_t clients) const {
-  const cost::Work work = cost::merge_work(global_elements_, clients, spec_.bytes_per_element);
-  cost::Machine without_launches = server;
-  without_launches.step_overhead_s = 0;  // a merge is no optimiser step
-  return cost::step_seconds(without_launches, work) * effective_flops(server);
+double Workload::flops_of(const cost::Machine& machine, const cost::Work& work) const {
+  cost::Machine without_launches = machine;
+  without_launches.step_overhead_s = 0;  // of optimiser steps alone
+  return cost::step_seconds(without_launches, work) * effective_flops(machine);
 }
 
-cost::Memory Workload::memory(const Plan& plan) const {
-  return cost::training_memory(spec_.timed, timed_plan(plan.depth));
+cost::Memory Workload::memory(const learning::Share& trained) const {
+  return cost::training_memory(spec_.timed, timed_plan(trained));
 }
 
 }  // namespace fedclock::federation

@@ -1,30 +1,27 @@
-// What a plan costs: bytes that travel, work on a device, memory. Computed once for each depth.
+// What a share of the model costs: bytes that travel, work on a device, memory. Computed once for
+// each share.
 //
 // The timed architecture may be larger than the one that learns: then each layer of the learning
 // model stands for (timed layers / learning layers) layers, and depth is scaled with it.
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <functional>
+#include <map>
 #include <vector>
 
 #include "models/cost/cost.h"
 #include "models/learning/settings.h"
+#include "models/learning/share.h"
 #include "models/nn/architecture.h"
-#include "sim/federation/assignment/assignment.h"
 
 namespace fedclock::federation {
-
-struct Transfer {
-  int64_t download_bytes = 0, upload_bytes = 0;
-};
 
 struct WorkloadSpec {
   nn::Architecture timed;
   int64_t learning_layers = 0;
-  nn::AdapterSpec adapter;
+  nn::AdapterSpec adapter;      // its rank: where no other is given
   int64_t head_outputs = 0;     // classes; 0: language modelling
-  int64_t deepest = 0;          // tuned layers of the global state, in the learning model
   int64_t batch_rows = 0;       // a step, on the devices
   int64_t sequence_tokens = 0;  // a row, on the devices
   int64_t bytes_per_element = 4;
@@ -36,34 +33,40 @@ class Workload {
   // InputError where the timed layers are no multiple of the learning model's.
   explicit Workload(const WorkloadSpec& spec);
 
-  // Down goes the whole global state, because the forward pass needs all of it; up come the
-  // adapters of the tuned layers and the head. Both as safetensors files, headers included.
-  // Depths from 0 to the learning model's layers; ProgrammerError for one that trains nothing.
-  const Transfer& transfer(const Plan& plan) const;
+  // Of a share's tensors, as a safetensors file, header included; and their elements.
+  int64_t bytes(const learning::Share& share) const;
+  int64_t elements(const learning::Share& share) const;
+  // Of whole matrices [out, in] in the place of the share's adapters, and its head.
+  int64_t bytes_of_matrices(const learning::Share& share) const;
+  void for_each_adapter(
+      const learning::Share& share,
+      const std::function<void(int64_t rank, int64_t in, int64_t out)>& look) const;
 
-  // Seconds of one optimiser step.
-  double step_seconds(const cost::Machine& machine, const Plan& plan) const;
+  // Seconds of one optimiser step that trains this share. Adapters that are held and not trained
+  // are taken to be merged into the frozen weights.
+  double step_seconds(const cost::Machine& machine, const learning::Share& trained) const;
   // Work that lasts as long as the training of so many rows on an otherwise idle machine in its
   // present mode. The last batch of an epoch may be smaller, and takes less.
-  double training_flops(const cost::Machine& machine, const Plan& plan,
+  double training_flops(const cost::Machine& machine, const learning::Share& trained,
                         const learning::TrainSettings& settings, int64_t rows) const;
-  // The same for a merge of so many updates of the global state's size on the server.
-  double merge_flops(const cost::Machine& server, int64_t clients) const;
+  // The same for work that is no training.
+  double flops_of(const cost::Machine& machine, const cost::Work& work) const;
 
-  cost::Memory memory(const Plan& plan) const;
+  cost::Memory memory(const learning::Share& trained) const;
   const WorkloadSpec& spec() const { return spec_; }
 
  private:
-  struct DepthCost {
-    Transfer transfer;
-    cost::Work step;
+  struct Cost {
+    int64_t bytes = 0, elements = 0;
+    cost::Work step;  // nothing for a share that trains nothing
   };
-  const DepthCost& cost_of(const Plan& plan) const;
-  cost::TrainingPlan timed_plan(int64_t depth) const;
+  const Cost& cost_of(const learning::Share& share) const;
+  std::vector<cost::TensorInfo> tensors(const learning::Share& share, bool matrices) const;
+  std::vector<int64_t> timed_ranks(const learning::Share& share) const;
+  cost::TrainingPlan timed_plan(const learning::Share& trained) const;
 
   WorkloadSpec spec_;
-  int64_t global_elements_ = 0;
-  std::vector<std::optional<DepthCost>> costs_;  // by depth of the learning model
+  mutable std::map<learning::Share, Cost> costs_;
 };
 
 // Rate that training reaches on the machine.

@@ -20,22 +20,29 @@ constexpr double kUnbounded = 1e15;
 
 }  // namespace
 
-DeviceOperation::DeviceOperation(Platform& platform, std::size_t host, EventKind kind,
-                                 double amount, std::vector<double> by_mode)
-    : ActivityOperation(platform.simulation_,
-                        host + 1 == platform.hosts_.size() ? kernel::kServer
-                                                           : static_cast<kernel::DeviceId>(host),
-                        kind),
+DeviceOperation::DeviceOperation(Platform& platform, std::size_t host, double flops,
+                                 std::vector<double> by_mode)
+    : ActivityOperation(
+          platform.simulation_,
+          host == platform.server() ? kernel::kServer : static_cast<kernel::DeviceId>(host),
+          EventKind::kCompute),
       platform_(&platform),
       host_(host),
-      amount_(amount),
+      other_(host),
+      amount_(flops),
       by_mode_(std::move(by_mode)) {}
 
+DeviceOperation::DeviceOperation(Platform& platform, std::size_t host, EventKind kind, double bytes,
+                                 std::size_t other)
+    : ActivityOperation(platform.simulation_, static_cast<kernel::DeviceId>(host), kind),
+      platform_(&platform),
+      host_(host),
+      other_(other),
+      latency_s_(platform.latency_s(host, other, kind)),
+      amount_(bytes) {}
+
 void DeviceOperation::begin() {
-  start_s_ = agenda().now_s();
-  const Built::Host& host = platform_->hosts_[host_].built;
-  if (kind() == EventKind::kDownload) start_s_ += host.down_latency_s;
-  if (kind() == EventKind::kUpload) start_s_ += host.up_latency_s;
+  start_s_ = agenda().now_s() + latency_s_;
   on_date();
   begun_ = true;
 }
@@ -51,7 +58,7 @@ void DeviceOperation::on_date() {
   if (!started_) {
     if (agenda().now_s() >= start_s_) start();
   } else if (is_transfer()) {
-    adapt_link();
+    adapt_links();
   } else {
     adapt_mode();
   }
@@ -67,7 +74,7 @@ void DeviceOperation::start() {
   } else {
     start_activity(1);
   }
-  if (is_transfer()) adapt_link();
+  if (is_transfer()) adapt_links();
 }
 
 // Until the next date at which something happens to it; SimGrid tells of an end by itself.
@@ -92,25 +99,30 @@ FairShare* DeviceOperation::closed_form() const {
 }
 
 bool DeviceOperation::check_presence() {
-  const Platform::Broken broken =
-      platform_->broken(platform_->hosts_[host_], is_transfer(), agenda().now_s());
+  const Platform::Broken broken = platform_->broken(host_, other_, agenda().now_s());
   next_change_s_ = broken.state.until_s;
   if (broken.what == nullptr) return true;
   fail(fmt::format("'{}' {} {}", *broken.name, begun_ ? "went" : "is", broken.what));
   return false;
 }
 
-// The link's bandwidth, as it is from this date on.
-void DeviceOperation::adapt_link() {
-  const Platform::Host& host = platform_->hosts_[host_];
-  if (!host.bandwidth) return;
-  const Rates rates = host.bandwidth->at(agenda().now_s());
+void DeviceOperation::adapt_links() {
+  adapt_link(host_);
+  adapt_link(other_);
+}
+
+// The bandwidth of one end's own link, as it is from this date on.
+void DeviceOperation::adapt_link(std::size_t host) {
+  const Platform::Host& end = platform_->hosts_[host];
+  if (!end.bandwidth) return;
+  const Rates rates = end.bandwidth->at(agenda().now_s());
   next_change_s_ = std::min(next_change_s_, rates.until_s);
-  const double bytes_s = kind() == EventKind::kUpload ? rates.up_bytes_s : rates.down_bytes_s;
+  const double bytes_s = sends(host) ? rates.up_bytes_s : rates.down_bytes_s;
+  // In closed form the other end is the server, which has no such link.
   if (FairShare* closed = closed_form()) {
     closed->set_capacity(bytes_s, agenda().now_s());
   } else {
-    own_link()->set_bandwidth(bytes_s);
+    link_of(host)->set_bandwidth(bytes_s);
   }
 }
 
@@ -136,9 +148,13 @@ void DeviceOperation::adapt_mode() {
   }
 }
 
-s4u::Link* DeviceOperation::own_link() const {
-  const Built::Host& host = platform_->hosts_[host_].built;
-  return kind() == EventKind::kUpload ? host.up : host.down;
+bool DeviceOperation::sends(std::size_t host) const {
+  return (host == host_) == (kind() == EventKind::kUpload);
+}
+
+s4u::Link* DeviceOperation::link_of(std::size_t host) const {
+  const Built::Host& end = platform_->hosts_[host].built;
+  return sends(host) ? end.up : end.down;
 }
 
 // Bytes, or flops in the present mode.
@@ -149,18 +165,22 @@ double DeviceOperation::whole() const {
 
 void DeviceOperation::start_activity(double share) {
   s4u::Host& host = *platform_->hosts_[host_].built.host;
-  s4u::Host& server = *platform_->hosts_.back().built.host;
+  s4u::Host& other = *platform_->hosts_[other_].built.host;
   begun_share_ = share;
   end_s_ = std::numeric_limits<double>::infinity();
   // SimGrid bounds a flow by the bandwidth that its links have when it starts, for good: a link
   // whose bandwidth changes gets the present one after that.
-  if (is_transfer() && platform_->hosts_[host_].bandwidth) own_link()->set_bandwidth(kUnbounded);
+  if (is_transfer()) {
+    for (const std::size_t end : {host_, other_}) {
+      if (platform_->hosts_[end].bandwidth) link_of(end)->set_bandwidth(kUnbounded);
+    }
+  }
   switch (kind()) {
     case EventKind::kDownload:
-      start_transfer(server, host, static_cast<std::uint64_t>(whole()));
+      start_transfer(other, host, static_cast<std::uint64_t>(whole()));
       break;
     case EventKind::kUpload:
-      start_transfer(host, server, static_cast<std::uint64_t>(whole()));
+      start_transfer(host, other, static_cast<std::uint64_t>(whole()));
       break;
     default: start_execution(host, whole() * share);
   }
@@ -181,15 +201,18 @@ void DeviceOperation::abandon() {
 // As for a link: the radio's power in proportion to the rate, so a byte costs W / (byte/s).
 void DeviceOperation::count_wifi_energy() {
   if (!is_transfer()) return;
-  Platform::Host& host = platform_->hosts_[host_];
-  host.wifi_joules += host.wifi_joules_byte * whole() * done_;
+  for (const std::size_t end : {host_, other_}) {
+    Platform::Host& host = platform_->hosts_[end];
+    host.wifi_joules += host.wifi_joules_byte * whole() * done_;
+  }
 }
 
 std::string DeviceOperation::describe() const {
-  const char* what = kind() == EventKind::kDownload ? "a download to '"
-                     : kind() == EventKind::kUpload ? "an upload from '"
-                                                    : "work on '";
-  return what + platform_->hosts_[host_].name + "'";
+  const bool upload = kind() == EventKind::kUpload;
+  const char* what = !is_transfer() ? "work on '" : upload ? "an upload from '" : "a download to '";
+  const std::string text = what + platform_->hosts_[host_].name + "'";
+  if (!is_transfer() || other_ == platform_->server()) return text;
+  return text + (upload ? " to '" : " from '") + platform_->hosts_[other_].name + "'";
 }
 
 std::string DeviceOperation::failure() const { return describe() + " broke off"; }

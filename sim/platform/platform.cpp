@@ -16,12 +16,6 @@ using kernel::EventKind;
 
 namespace {
 
-void require_amount(double value, const std::string& owner, const char* what, const char* unit) {
-  if (std::isfinite(value) && value > 0) return;
-  throw InputError(owner + ": " + what + " of " + fmt::to_string(value) + " " + unit +
-                   "; a cost that is missing or zero is an error, give a finite one above 0");
-}
-
 // What is known of a platform that needs no hosts and links.
 Built without_simgrid(const PlatformSpec& spec) {
   Built built;
@@ -34,120 +28,76 @@ Built without_simgrid(const PlatformSpec& spec) {
 }  // namespace
 
 Platform::Platform(kernel::Simulation& simulation, const PlatformSpec& spec)
-    : simulation_(simulation), energy_(spec.energy) {
+    : simulation_(simulation),
+      gateway_count_(spec.gateways.size()),
+      aggregators_(spec.aggregators),
+      energy_(spec.energy) {
   // SimGrid is asked where devices share something, where it models more than the sharing, and
   // where it counts energy.
   // A host of a platform file has a speed of its own, which is not the device's: its work is never
   // SimGrid's.
+  // Of the flows on one link either all are SimGrid's or none, or they would not see each other.
+  // So all transfers are where there is a gateway: those with the server share its backhaul, and
+  // those with the gateway share the device's own link with them. All are, too, where devices
+  // exchange data with each other: such a flow is limited by two links, each of which it may share
+  // with others, also with the server's.
   const bool closed = spec.closed_form && !spec.energy;
-  const bool alone =
-      closed && !spec.file && spec.gateways.empty() && spec.model == NetworkModel::kFluid;
+  const bool alone = closed && !spec.file && spec.gateways.empty() &&
+                     spec.model == NetworkModel::kFluid &&
+                     spec.aggregators != Aggregators::kDevices;
   closed_work_ = closed || spec.file;
   closed_up_ = alone && !spec.server.ingress_bytes_s;
   closed_down_ = alone && !spec.server.egress_bytes_s;
   const bool all_closed = closed_up_ && closed_down_;
   if (all_closed) check(spec);
   Built built = all_closed ? without_simgrid(spec) : build(simulation, spec);
-  hosts_.reserve(spec.devices.size() + 1);
-  for (std::size_t i = 0; i < spec.devices.size(); ++i) {
-    const DeviceSpec& device = spec.devices[i];
-    Host& host = hosts_.emplace_back();
-    host.name = device.name;
-    host.built = built.devices[i];
-    const double speed_flops =
-        device.mode_speeds_flops.empty() ? device.speed_flops : device.mode_speeds_flops[0];
-    host.presence = device.presence;
-    host.way = both(device.link_presence,
-                    device.gateway ? spec.gateways[*device.gateway].presence : nullptr);
-    host.bandwidth = device.bandwidth;
-    host.mode_changes = device.mode_changes;
-    host.mode_speeds_flops = device.mode_speeds_flops;
-    host.up = FairShare(device.up_bytes_s);
-    host.down = FairShare(device.down_bytes_s);
-    host.processor = FairShare(speed_flops);
-    if (spec.energy) host.idle_w = device.watts.front().idle_w;
-    if (spec.energy && device.gateway && spec.gateways[*device.gateway].wifi) {
-      host.wifi_joules_byte = device.radio_w / device.wifi_bytes_s;
-    }
-    always_reachable_ = always_reachable_ && !host.presence && !host.way;
+  hosts_.reserve(spec.devices.size() + spec.gateways.size() + 1);
+  for (std::size_t i = 0; i < spec.devices.size(); ++i) add_device(spec, i, built.devices[i]);
+  for (std::size_t g = 0; g < gateway_count_; ++g) add_gateway(spec.gateways[g], built.gateways[g]);
+  add_server(spec.server, built.server);
+  device_latency_s_ = std::move(built.device_latency_s);
+}
+
+void Platform::add_device(const PlatformSpec& spec, std::size_t index, const Built::Host& built) {
+  const DeviceSpec& device = spec.devices[index];
+  Host& host = hosts_.emplace_back();
+  host.name = device.name;
+  host.built = built;
+  const double speed_flops =
+      device.mode_speeds_flops.empty() ? device.speed_flops : device.mode_speeds_flops[0];
+  host.presence = device.presence;
+  host.way = both(device.link_presence,
+                  device.gateway ? spec.gateways[*device.gateway].presence : nullptr);
+  host.gateway = device.gateway;
+  host.bandwidth = device.bandwidth;
+  host.mode_changes = device.mode_changes;
+  host.mode_speeds_flops = device.mode_speeds_flops;
+  host.up = FairShare(device.up_bytes_s);
+  host.down = FairShare(device.down_bytes_s);
+  host.processor = FairShare(speed_flops);
+  if (spec.energy) host.idle_w = device.watts.front().idle_w;
+  if (spec.energy && device.gateway && spec.gateways[*device.gateway].wifi) {
+    host.wifi_joules_byte = device.radio_w / device.wifi_bytes_s;
   }
-  Host& server = hosts_.emplace_back();
-  server.name = spec.server.name;
-  server.built = built.server;
-  server.presence = spec.server.presence;
-  server.processor = FairShare(spec.server.speed_flops);
-  always_reachable_ = always_reachable_ && !server.presence;
+  always_reachable_ = always_reachable_ && !host.presence && !host.way;
 }
 
-DeviceOperation Platform::download(std::size_t device, double bytes) {
-  ensure(device < device_count(), "a download to a device that does not exist");
-  require_amount(bytes, device_name(device), "a download", "bytes");
-  return DeviceOperation(*this, device, EventKind::kDownload, bytes);
+void Platform::add_gateway(const GatewaySpec& gateway, const Built::Host& built) {
+  Host& host = hosts_.emplace_back();
+  host.name = gateway.name;
+  host.built = built;
+  host.presence = gateway.presence;
+  host.computes = gateway.speed_flops.has_value();
+  host.processor = FairShare(gateway.speed_flops.value_or(1));
 }
 
-DeviceOperation Platform::upload(std::size_t device, double bytes) {
-  ensure(device < device_count(), "an upload from a device that does not exist");
-  require_amount(bytes, device_name(device), "an upload", "bytes");
-  return DeviceOperation(*this, device, EventKind::kUpload, bytes);
-}
-
-DeviceOperation Platform::compute(std::size_t device, double flops) {
-  ensure(device < device_count(), "work on a device that does not exist");
-  require_amount(flops, device_name(device), "work", "flops");
-  return DeviceOperation(*this, device, EventKind::kCompute, flops);
-}
-
-DeviceOperation Platform::compute_by_mode(std::size_t device, std::vector<double> flops) {
-  ensure(device < device_count(), "work on a device that does not exist");
-  const std::size_t modes = std::max<std::size_t>(1, hosts_[device].mode_speeds_flops.size());
-  ensure(flops.size() == modes, "work by mode that does not name every mode");
-  for (const double of_mode : flops) require_amount(of_mode, device_name(device), "work", "flops");
-  const double first = flops.front();
-  return DeviceOperation(*this, device, EventKind::kCompute, first, std::move(flops));
-}
-
-DeviceOperation Platform::compute_on_server(double flops) {
-  require_amount(flops, server().name, "work", "flops");
-  return DeviceOperation(*this, hosts_.size() - 1, EventKind::kCompute, flops);
-}
-
-Platform::Broken Platform::broken(const Host& host, bool transfer, double date_s) const {
-  Broken answer;
-  const auto needs = [&](Presence* presence, const Host& owner, const char* what) {
-    if (presence == nullptr) return;
-    const Presence::State state = presence->at(date_s);
-    if (!state.on && answer.what == nullptr) {
-      answer.what = what;
-      answer.name = &owner.name;
-    }
-    answer.state = combined(answer.state, state);
-  };
-  needs(host.presence.get(), host, "off");
-  if (!transfer) return answer;
-  needs(host.way.get(), host, "out of reach");
-  needs(hosts_.back().presence.get(), hosts_.back(), "off");
-  return answer;
-}
-
-bool Platform::is_reachable(std::size_t device) {
-  Host& host = hosts_[device];
-  const double now_s = simulation_.now_s();
-  if (now_s >= host.reach.until_s) host.reach = broken(host, true, now_s).state;
-  return host.reach.on;
-}
-
-double Platform::next_reachable_s(std::size_t device) {
-  return platform::next_on_s(simulation_.now_s(), [this, device](double date_s) {
-    return broken(hosts_[device], true, date_s).state;
-  });
-}
-
-double Platform::next_on_s(std::size_t device) {
-  return platform::next_on_s(hosts_[device].presence.get(), simulation_.now_s());
-}
-
-double Platform::next_server_on_s() {
-  return platform::next_on_s(server().presence.get(), simulation_.now_s());
+void Platform::add_server(const ServerSpec& server, const Built::Host& built) {
+  Host& host = hosts_.emplace_back();
+  host.name = server.name;
+  host.built = built;
+  host.presence = server.presence;
+  host.processor = FairShare(server.speed_flops);
+  always_reachable_ = always_reachable_ && !host.presence;
 }
 
 double Platform::off_seconds(std::size_t device, double start_s, double end_s) {

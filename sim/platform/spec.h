@@ -52,7 +52,7 @@ struct DeviceSpec {
 };
 
 // A router between devices and the server: an edge server, an access point, a base station. All its
-// devices share its backhaul.
+// devices share its backhaul. Its machine, if it has one, is at the router: nothing lies between.
 struct GatewaySpec {
   std::string name;
   double up_bytes_s = 0;
@@ -61,7 +61,8 @@ struct GatewaySpec {
   // Its devices share the air: a station of rate r takes B / r seconds of it for B bytes, in either
   // direction, and flows that are limited by it alone get equal rates.
   bool wifi = false;
-  std::shared_ptr<Presence> presence = nullptr;
+  std::shared_ptr<Presence> presence = nullptr;      // of the router and the machine
+  std::optional<double> speed_flops = std::nullopt;  // of its machine; none: it computes nothing
 };
 
 struct ServerSpec {
@@ -81,6 +82,13 @@ struct SimGridFile {
   std::vector<std::string> device_hosts;  // of each device; empty: all other hosts, by name
 };
 
+// Who exchanges data with devices: the server always does.
+enum class Aggregators {
+  kServer,    // it alone
+  kGateways,  // each gateway with the devices behind it, and with the server
+  kDevices,   // any device with any other
+};
+
 struct PlatformSpec {
   std::vector<DeviceSpec> devices;
   ServerSpec server;
@@ -90,11 +98,12 @@ struct PlatformSpec {
   bool energy = false;  // whether SimGrid's energy plug-ins count joules
   // Whether what devices share with nobody is computed without SimGrid: the same dates, faster.
   bool closed_form = true;
+  Aggregators aggregators = Aggregators::kServer;
 };
 
 // InputError for a speed or bandwidth that is not finite or not above 0, a latency that is not
 // finite or below 0, an empty name, two of the same name, power that is missing where energy is
-// counted.
+// counted, gateways that exchange data on the network of a file.
 void check(const PlatformSpec& spec);
 
 }  // namespace fedclock::platform

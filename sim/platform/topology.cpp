@@ -6,12 +6,10 @@
 #include <simgrid/s4u.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
-#include <string_view>
 
 #include "models/common/error.h"
 
@@ -23,94 +21,8 @@ namespace {
 
 using Links = std::vector<s4u::LinkInRoute>;
 
-void require_above(double value, const std::string& owner, const char* field, const char* unit) {
-  if (std::isfinite(value) && value > 0) return;
-  throw InputError(owner + ": " + field + " is " + fmt::to_string(value) +
-                   "; it must be a finite number of " + unit + " above 0");
-}
-
-void require_not_below(double value, const std::string& owner, const char* field,
-                       const char* unit) {
-  if (std::isfinite(value) && value >= 0) return;
-  throw InputError(owner + ": " + field + " is " + fmt::to_string(value) +
-                   "; it must be a finite number of " + unit + ", 0 or above");
-}
-
-std::size_t mode_count(const DeviceSpec& device) {
-  return std::max<std::size_t>(1, device.mode_speeds_flops.size());
-}
-
-void check_device(const DeviceSpec& device, const PlatformSpec& spec) {
-  const std::string owner = "device '" + device.name + "'";
-  if (device.mode_speeds_flops.empty()) {
-    require_above(device.speed_flops, owner, "speed_flops", "flop/s");
-  }
-  for (const double speed_flops : device.mode_speeds_flops) {
-    require_above(speed_flops, owner, "mode_speeds_flops", "flop/s");
-  }
-  ensure(!device.gateway || *device.gateway < spec.gateways.size(), "a gateway out of range");
-  if (device.gateway && spec.gateways[*device.gateway].wifi) {
-    require_above(device.wifi_bytes_s, owner, "wifi_bytes_s", "byte/s");
-    ensure(!device.bandwidth, "bandwidth that changes in a WiFi cell");
-  } else if (!spec.file && !device.bandwidth) {
-    require_above(device.up_bytes_s, owner, "up_bytes_s", "byte/s");
-    require_above(device.down_bytes_s, owner, "down_bytes_s", "byte/s");
-  }
-  require_not_below(device.latency_s, owner, "latency_s", "seconds");
-  if (!spec.energy) return;
-  if (device.watts.size() != mode_count(device)) {
-    throw InputError(owner + ": energy is counted, and its power is not known in every mode");
-  }
-  for (const Watts& watts : device.watts) {
-    require_not_below(watts.idle_w, owner, "idle_w", "watts");
-    require_not_below(watts.busy_w - watts.idle_w, owner, "busy_w less idle_w", "watts");
-  }
-  require_not_below(device.radio_w, owner, "radio_w", "watts");
-}
-
-void check_server(const ServerSpec& server) {
-  const std::string owner = "server '" + server.name + "'";
-  require_above(server.speed_flops, owner, "speed_flops", "flop/s");
-  if (server.ingress_bytes_s) {
-    require_above(*server.ingress_bytes_s, owner, "ingress_bytes_s", "byte/s");
-  }
-  if (server.egress_bytes_s) {
-    require_above(*server.egress_bytes_s, owner, "egress_bytes_s", "byte/s");
-  }
-}
-
-void check_gateway(const GatewaySpec& gateway, NetworkModel model) {
-  const std::string owner = "gateway '" + gateway.name + "'";
-  require_above(gateway.up_bytes_s, owner, "up_bytes_s", "byte/s");
-  require_above(gateway.down_bytes_s, owner, "down_bytes_s", "byte/s");
-  require_not_below(gateway.latency_s, owner, "latency_s", "seconds");
-  if (gateway.wifi && model != NetworkModel::kFluid) {
-    throw InputError(owner + ": WiFi cells need the fluid network model");
-  }
-}
-
-void check_names(const PlatformSpec& spec) {
-  std::vector<std::string_view> names;
-  names.reserve(spec.devices.size() + spec.gateways.size() + 1);
-  for (std::size_t i = 0; i < spec.devices.size(); ++i) {
-    if (spec.devices[i].name.empty()) {
-      throw InputError("device " + std::to_string(i) + " has no name");
-    }
-    names.push_back(spec.devices[i].name);
-  }
-  for (const GatewaySpec& gateway : spec.gateways) {
-    if (gateway.name.empty()) throw InputError("a gateway has no name");
-    names.push_back(gateway.name);
-  }
-  if (spec.server.name.empty()) throw InputError("the server has no name");
-  names.push_back(spec.server.name);
-  std::sort(names.begin(), names.end());
-  const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end()) {
-    throw InputError("two devices (or a device and the server) are named '" + std::string(*twice) +
-                     "'; names must differ");
-  }
-}
+// Byte/s of a link that is there for SimGrid's sake, far above all others.
+constexpr double kNoBottleneck_bytes_s = 1e15;
 
 // SimGrid's "idle:epsilon:max" of each power state: a busy host draws busy_w whatever its load.
 std::string wattage(const DeviceSpec& device) {
@@ -129,6 +41,7 @@ class Builder {
 
   Built build() {
     built_.devices.resize(spec_.devices.size());
+    built_.gateways.resize(spec_.gateways.size());
     root_ = s4u::create_star_zone("star");
     if (spec_.gateways.empty()) {
       for (std::size_t i = 0; i < spec_.devices.size(); ++i) add_device(root_, i);
@@ -173,6 +86,7 @@ class Builder {
     const double way_s =
         device.latency_s + (device.gateway ? spec_.gateways[*device.gateway].latency_s : 0);
     built_.devices[index].up_latency_s = built_.devices[index].down_latency_s = way_s;
+    built_.devices[index].own_latency_s = device.latency_s;
   }
 
   void add_device(s4u::NetZone* zone, std::size_t index) {
@@ -205,14 +119,14 @@ class Builder {
     zone->set_parent(root_);
     auto* router = zone->create_router(name + ":router");
     add_routes(zone, router, nullptr, nullptr);
-    join(zone, router, out, in);
+    join(root_, zone, router, out, in);
     return zone;
   }
 
-  void join(s4u::NetZone* zone, simgrid::kernel::routing::NetPoint* router, s4u::Link* out,
-            s4u::Link* in) {
-    root_->add_route(zone->get_netpoint(), nullptr, router, nullptr, route(out), false);
-    root_->add_route(nullptr, zone->get_netpoint(), nullptr, router, route(in), false);
+  static void join(s4u::NetZone* parent, s4u::NetZone* zone,
+                   simgrid::kernel::routing::NetPoint* router, s4u::Link* out, s4u::Link* in) {
+    parent->add_route(zone->get_netpoint(), nullptr, router, nullptr, route(out), false);
+    parent->add_route(nullptr, zone->get_netpoint(), nullptr, router, route(in), false);
   }
 
   void add_zones() {
@@ -235,19 +149,64 @@ class Builder {
 
   void add_gateway(std::size_t number, const std::vector<std::size_t>& devices) {
     const GatewaySpec& gateway = spec_.gateways[number];
+    Built::Host& built = built_.gateways[number];
+    if (fluid_) built.up_latency_s = built.down_latency_s = gateway.latency_s;
     s4u::Link* up = link(root_, gateway.name + ":up", gateway.up_bytes_s, gateway.latency_s);
     s4u::Link* down = link(root_, gateway.name + ":down", gateway.down_bytes_s, gateway.latency_s);
-    if (gateway.wifi) return add_cell(gateway, devices, up, down);
+    const bool machine = spec_.aggregators == Aggregators::kGateways;
+    if (gateway.wifi && machine) return add_cell_and_machine(number, devices, up, down);
+    if (gateway.wifi) {
+      const auto [zone, router] = add_cell(gateway.name, gateway, root_, devices);
+      join(root_, zone, router, up, down);
+      return;
+    }
     s4u::NetZone* zone = star_below(gateway.name, up, down);
+    if (machine) add_machine(number, zone, nullptr);
     for (const std::size_t device : devices) add_device(zone, device);
     zone->seal();
   }
 
+  // The gateway's host, over this link of its own.
+  void add_machine(std::size_t number, s4u::NetZone* zone, s4u::Link* out) {
+    const GatewaySpec& gateway = spec_.gateways[number];
+    // One that computes nothing has no speed: any will do.
+    const double speed_flops = gateway.speed_flops.value_or(1);
+    s4u::Host* host = zone->create_host(gateway.name + ":host", speed_flops)->seal();
+    built_.gateways[number].host = host;
+    add_routes(zone, host->get_netpoint(), out, nullptr);
+  }
+
+  // A star of two zones whose way out is the access point, between the two.
+  void add_cell_and_machine(std::size_t number, const std::vector<std::size_t>& devices,
+                            s4u::Link* up, s4u::Link* down) {
+    const GatewaySpec& gateway = spec_.gateways[number];
+    s4u::NetZone* both = s4u::create_star_zone(gateway.name);
+    both->set_parent(root_);
+    const auto [cell, access_point] = add_cell(gateway.name + ":cell", gateway, both, devices);
+    join(both, cell, access_point, nullptr, nullptr);
+    s4u::NetZone* beside = s4u::create_star_zone(gateway.name + ":machine");
+    beside->set_parent(both);
+    auto* router = beside->create_router(gateway.name + ":machine:router");
+    add_routes(beside, router, nullptr, nullptr);
+    // SimGrid takes the first link of a route for the sender's air where it is WiFi. So a link that
+    // is no bottleneck comes before the air on the gateway's way to its devices.
+    add_machine(number, beside, link(beside, gateway.name + ":wire", kNoBottleneck_bytes_s, 0));
+    join(both, beside, router, nullptr, nullptr);
+    beside->seal();
+    join(root_, both, access_point, up, down);
+    both->seal();
+  }
+
+  struct Cell {
+    s4u::NetZone* zone;
+    simgrid::kernel::routing::NetPoint* access_point;
+  };
+
   // SimGrid's WiFi model: one link, whose capacity is time on the air; a level for each rate.
-  void add_cell(const GatewaySpec& gateway, const std::vector<std::size_t>& devices, s4u::Link* up,
-                s4u::Link* down) {
-    s4u::NetZone* zone = s4u::create_wifi_zone(gateway.name);
-    zone->set_parent(root_);
+  Cell add_cell(const std::string& name, const GatewaySpec& gateway, s4u::NetZone* parent,
+                const std::vector<std::size_t>& devices) {
+    s4u::NetZone* zone = s4u::create_wifi_zone(name);
+    zone->set_parent(parent);
     auto* router = zone->create_router(gateway.name + ":router");
     zone->set_property("access_point", gateway.name + ":router");
     std::map<double, int> levels;
@@ -267,8 +226,8 @@ class Builder {
         air->set_host_wifi_rate(built_.devices[device].host, levels[station.wifi_bytes_s]);
       }
     }
-    join(zone, router, up, down);
     zone->seal();
+    return {zone, router};
   }
 
   const PlatformSpec& spec_;
@@ -293,14 +252,38 @@ std::vector<std::string> device_hosts(const SimGridFile& file) {
   return names;
 }
 
-// One way. InputError where the file has no way.
-double latency_of_route(s4u::Host* from, s4u::Host* to, const SimGridFile& file) {
+struct Way {
   std::vector<s4u::Link*> links;
   double latency_s = 0;
-  from->route_to(to, links, &latency_s);
-  if (!links.empty()) return latency_s;
+};
+
+// InputError where the file has no way.
+Way way(const s4u::Host* from, const s4u::Host* to, const SimGridFile& file) {
+  Way found;
+  from->route_to(to, found.links, &found.latency_s);
+  if (!found.links.empty()) return found;
   throw InputError(file.path + ": has no route from '" + from->get_name() + "' to '" +
                    to->get_name() + "'");
+}
+
+// The latencies between devices are asked for when two of them exchange something: there are as
+// many as pairs. By then the links' own have gone.
+void keep_latencies(Built& built, const PlatformSpec& spec) {
+  std::map<const s4u::Link*, double> latencies_s;
+  if (spec.model == NetworkModel::kFluid) {
+    for (const s4u::Link* link : s4u::Engine::get_instance()->get_all_links()) {
+      latencies_s[link] = link->get_latency();
+    }
+  }
+  built.device_latency_s = [latencies_s, file = *spec.file, devices = built.devices](
+                               std::size_t from, std::size_t to) {
+    double sum_s = 0;
+    for (const s4u::Link* link : way(devices[from].host, devices[to].host, file).links) {
+      const auto kept = latencies_s.find(link);
+      if (kept != latencies_s.end()) sum_s += kept->second;
+    }
+    return sum_s;
+  };
 }
 
 // SimGrid would break off what is under way, and tell nobody when it is back.
@@ -337,14 +320,15 @@ Built load(const PlatformSpec& spec) {
   for (std::size_t i = 0; i < spec.devices.size(); ++i) {
     Built::Host device;
     device.host = host_of_file(file, names[i]);
-    const double up_s = latency_of_route(device.host, built.server.host, file);
-    const double down_s = latency_of_route(built.server.host, device.host, file);
+    const double up_s = way(device.host, built.server.host, file).latency_s;
+    const double down_s = way(built.server.host, device.host, file).latency_s;
     if (spec.model == NetworkModel::kFluid) {
       device.up_latency_s = up_s;
       device.down_latency_s = down_s;
     }
     built.devices.push_back(device);
   }
+  if (spec.aggregators == Aggregators::kDevices) keep_latencies(built, spec);
   if (spec.model == NetworkModel::kFluid) {
     for (s4u::Link* link : engine.get_all_links()) link->set_latency(0);
   }
@@ -352,13 +336,6 @@ Built load(const PlatformSpec& spec) {
 }
 
 }  // namespace
-
-void check(const PlatformSpec& spec) {
-  check_names(spec);
-  for (const DeviceSpec& device : spec.devices) check_device(device, spec);
-  check_server(spec.server);
-  for (const GatewaySpec& gateway : spec.gateways) check_gateway(gateway, spec.model);
-}
 
 Built build(kernel::Simulation& simulation, const PlatformSpec& spec) {
   check(spec);

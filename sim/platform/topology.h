@@ -4,8 +4,14 @@
 // in. With gateways, each is a zone of its own under the star, a star or a WiFi zone, and so are
 // the server and the devices that have none: SimGrid's routing breaks where hosts and zones share
 // a parent.
+//
+// Where gateways exchange data with their devices, each has a host too, without links of its own.
+// In a star it is beside the devices. A WiFi zone gives each of its hosts the air, so there the
+// gateway's zone is a star of two zones, the cell and one of the host, and the way out of both is
+// the cell's access point.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,11 +29,17 @@ struct Built {
     simgrid::s4u::Host* host = nullptr;  // nullptr where SimGrid is not needed
     simgrid::s4u::Link* up = nullptr;    // its own links; nullptr: none
     simgrid::s4u::Link* down = nullptr;
-    // Of the way to the server and back, where fedclock waits for it rather than SimGrid.
+    // Latencies that fedclock waits for rather than SimGrid: of the way to the server and back, and
+    // of the host's own link alone.
     double up_latency_s = 0, down_latency_s = 0;
+    double own_latency_s = 0;
   };
   std::vector<Host> devices;
+  std::vector<Host> gateways;
   Host server;
+  // On the network of a file, the latency of the way from one device to another. InputError where
+  // there is none. Elsewhere nullptr: it follows from the hosts' own.
+  std::function<double(std::size_t from, std::size_t to)> device_latency_s;
 };
 
 // Sets the simulation's network model, too. InputError as check() says, and for a platform file

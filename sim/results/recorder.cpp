@@ -33,6 +33,31 @@ ClientRecord& Recorder::add_client(int64_t round, int32_t client) {
   return added;
 }
 
+void Recorder::add_client(int64_t round, const ClientRecord& record) {
+  this->round(round).clients.push_back(record);
+}
+
+void ClientRecord::add(const ClientRecord& part) {
+  const auto add_to = [](Spent& sum, const Spent& more) {
+    sum.seconds += more.seconds;
+    sum.bytes += more.bytes;
+    sum.joules += more.joules;
+  };
+  add_to(download, part.download);
+  add_to(train, part.train);
+  add_to(upload, part.upload);
+  lost_s += part.lost_s;
+  lost_bytes_up += part.lost_bytes_up;
+  lost_bytes_down += part.lost_bytes_down;
+  dropped = dropped && part.dropped;  // nothing of it was merged
+  depth = std::max(depth, part.depth);
+  rank = std::max(rank, part.rank);
+  rows = std::max(rows, part.rows);
+  end_s = part.end_s;
+  parts += part.parts;
+  updates.insert(updates.end(), part.updates.begin(), part.updates.end());
+}
+
 namespace {
 
 // Of a sum of durations against a difference of dates.
@@ -43,6 +68,10 @@ void set_costs(const ClientRecord& from, double round_start_s, double round_end_
                v1::ClientRound& to) {
   to.set_client(from.client);
   to.set_depth(static_cast<int32_t>(from.depth));
+  if (from.rank > 0) to.set_rank(static_cast<int32_t>(from.rank));
+  if (from.group >= 0) to.set_group(from.group);
+  if (from.parts != 1) to.set_parts(from.parts);
+  if (from.staleness > 0) to.set_staleness(static_cast<int32_t>(from.staleness));
   to.set_download_s(from.download.seconds);
   to.set_train_s(from.train.seconds);
   to.set_upload_s(from.upload.seconds);
@@ -86,16 +115,31 @@ v1::Round Recorder::resolved(const RoundRecord& record) {
     set_costs(from, record.start_s, record.end_s, to);
     up += to.bytes_up();
     down += to.bytes_down();
-    if (!from.update) continue;
-    to.set_train_loss(learner_.training_loss(from.update));
+    if (from.updates.empty() || !from.updates.front()) continue;
+    double losses = 0;
+    for (const learning::Value& update : from.updates) {
+      losses += learner_.training_numbers(update).mean_loss;
+    }
+    to.set_train_loss(losses / static_cast<double>(from.updates.size()));
     loss_sum += to.train_loss() * static_cast<double>(from.rows);
     row_sum += static_cast<double>(from.rows);
+  }
+  for (const GroupRecord& from : record.groups) {
+    v1::GroupRound& to = *round.add_groups();
+    to.set_group(from.group);
+    to.set_depth(static_cast<int32_t>(from.depth));
+    to.set_frequency(from.frequency);
+    to.set_seconds(from.end_s - record.start_s);
+    to.set_bytes_up(from.bytes_up);
+    to.set_bytes_down(from.bytes_down);
+    up += from.bytes_up;
+    down += from.bytes_down;
   }
   round.set_bytes_up(up);
   round.set_bytes_down(down);
   if (row_sum > 0) round.set_train_loss(loss_sum / row_sum);
   if (record.central_update) {
-    round.set_train_loss(learner_.training_loss(record.central_update));
+    round.set_train_loss(learner_.training_numbers(record.central_update).mean_loss);
   }
   if (!record.evaluations.empty()) {
     const learning::Metrics metrics = mean_metrics(record.evaluations);

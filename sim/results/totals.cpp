@@ -51,6 +51,18 @@ Lost lost_in(const v1::Result& result) {
   return sum;
 }
 
+ClientTime client_time(const v1::Result& result) {
+  ClientTime sum;
+  for (const v1::Round& round : result.rounds()) {
+    for (const v1::ClientRound& client : round.clients()) {
+      sum.compute_s += client.train_s();
+      sum.transfer_s += client.download_s() + client.upload_s();
+      sum.wait_s += client.wait_s();
+    }
+  }
+  return sum;
+}
+
 std::optional<Energy> energy_of(const v1::ClientRound& client) {
   if (!client.has_train_j()) return std::nullopt;
   return Energy{client.download_j(), client.train_j(), client.upload_j(), client.wait_j()};

@@ -28,6 +28,13 @@ Lost lost_in(const v1::ClientRound& client);
 Lost lost_in(const v1::Round& round);
 Lost lost_in(const v1::Result& result);
 
+// Where the seconds of all clients in all rounds went, their devices being on.
+struct ClientTime {
+  double compute_s = 0, transfer_s = 0, wait_s = 0;
+  double total_s() const { return compute_s + transfer_s + wait_s; }
+};
+ClientTime client_time(const v1::Result& result);
+
 // Joules of the devices that took part, in their rounds.
 struct Energy {
   double download_j = 0, train_j = 0, upload_j = 0, wait_j = 0;

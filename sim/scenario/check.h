@@ -81,6 +81,14 @@ int64_t client_count(const v1::Scenario& scenario);
 // Layers of the learning model, where the scenario itself says them.
 std::optional<int64_t> learning_layers(const v1::Scenario& scenario);
 
+// Depths and ranks of the assignment against the model that they are of, as far as it is known. The
+// experiment asks again when it has read a model's folder.
+void check_assignment_against(const v1::Scenario& scenario, std::optional<int64_t> layers,
+                              std::optional<int64_t> width, Problems& problems);
+
+// Fields whose answers look at numbers of the learning: not without it.
+std::vector<std::string> needs_numbers(const v1::Scenario& scenario);
+
 // A rank of adapters: at least 1, and at most the width of the model where the scenario says it.
 void check_rank(const v1::Scenario& scenario, const Fields& holder);
 
@@ -89,7 +97,11 @@ void check_name(const v1::Scenario& scenario, Problems& problems);
 void check_task(const v1::Scenario& scenario, Problems& problems);
 void check_model(const v1::Scenario& scenario, Problems& problems);
 void check_federation(const v1::Scenario& scenario, Problems& problems);
+// Of answers that make no sense together, with the reason.
+void check_combination(const v1::Scenario& scenario, Problems& problems);
 void check_platform(const v1::Scenario& scenario, Problems& problems);
+// A machine: of a group of devices, of a gateway, of the server.
+void check_device(const v1::Device& machine, const Fields& device);
 // The parts of check_platform() that are about the world around the devices.
 void check_world_of_group(const v1::Scenario& scenario, const v1::DeviceGroup& values,
                           const Fields& group);

@@ -25,13 +25,30 @@ class FileMerger {
  public:
   FileMerger(Loaded& loaded, Problems& problems) : loaded_(loaded), problems_(problems) {}
 
-  // False where a file is missing or breaks off; the problem is in the list.
+  // The first file, and more over it. False where a file is missing or breaks off; the problem is
+  // in the list.
+  bool merge_all(const fs::path& path, const std::vector<fs::path>& over) {
+    bool whole = merge(path, {path.string(), 0, 0}, "");
+    std::error_code ignored;
+    first_ = fs::weakly_canonical(path, ignored);
+    for (const fs::path& more : over) whole = merge(more, {more.string(), 0, 0}, "") && whole;
+    return whole;
+  }
+
+ private:
+  // The same of one file and those that it extends.
   bool merge(const fs::path& path, const Location& asked_by, const std::string& field) {
     std::error_code ignored;
     const fs::path real = fs::weakly_canonical(path, ignored);
     if (std::find(open_.begin(), open_.end(), real) != open_.end()) {
       problems_.add_at(asked_by, field, in_quotes(path.string()),
                        "this file extends the one that names it, in a circle; remove one of them");
+      return false;
+    }
+    if (real == first_) {
+      problems_.add_at(asked_by, field, in_quotes(path.string()),
+                       "this file lies below already, and would undo what is merged over it; leave "
+                       "it out here");
       return false;
     }
     std::optional<ReadFile> file = read_scenario_file(path.string(), asked_by, field, problems_);
@@ -43,7 +60,6 @@ class FileMerger {
     return whole;
   }
 
- private:
   // Takes `extends` out of the file's tree and merges the files named there.
   bool merge_extended(const fs::path& path, ReadFile& file) {
     Node extends{Node::Kind::kMessage, 0, 0, "", {}, {}};
@@ -68,6 +84,7 @@ class FileMerger {
   Loaded& loaded_;
   Problems& problems_;
   std::vector<fs::path> open_;  // the files being read, outermost first
+  fs::path first_;              // over which others are merged; empty while it is read
 };
 
 // Makes a folder absolute, counted from the file that set it.
@@ -116,6 +133,18 @@ void visit_folders(Message& message, const std::string& path, const FolderVisito
   }
 }
 
+// Those that reach into devices, or the others.
+void apply_overrides(const LoadOptions& options, bool into_devices, Loaded& loaded,
+                     Problems& problems) {
+  for (std::size_t i = 0; i < options.overrides.size(); ++i) {
+    const std::string& text = options.overrides[i];
+    if (reaches_into_device(text) != into_devices) continue;
+    const bool placed = i < options.override_places.size();
+    apply_override(text, loaded.scenario, loaded.locations, problems,
+                   placed ? options.override_places[i] : "");
+  }
+}
+
 }  // namespace
 
 void for_each_folder(v1::Scenario& scenario, const FolderVisitor& visit) {
@@ -126,19 +155,13 @@ Loaded load_scenario(const fs::path& path, const LoadOptions& options, Problems&
   Loaded loaded;
   loaded.folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   const Location file{path.string(), 0, 0};
-  const bool whole = FileMerger(loaded, problems).merge(path, file, "");
+  const bool whole = FileMerger(loaded, problems).merge_all(path, options.over);
   // Without the files below, or with `extends` misspelt, every field that they set would be missed.
   if (!whole || problems.covers("extends")) problems.throw_if_any();
   loaded.locations.set("", file);
-  for (const std::string& text : options.overrides) {
-    if (reaches_into_device(text)) continue;
-    apply_override(text, loaded.scenario, loaded.locations, problems);
-  }
+  apply_overrides(options, false, loaded, problems);
   resolve_profiles(loaded.folder, options.library, loaded.scenario, loaded.locations, problems);
-  for (const std::string& text : options.overrides) {
-    if (!reaches_into_device(text)) continue;
-    apply_override(text, loaded.scenario, loaded.locations, problems);
-  }
+  apply_overrides(options, true, loaded, problems);
   make_folders_absolute(loaded);
   if (!loaded.scenario.has_name()) loaded.scenario.set_name(path.stem().string());
   problems.use(loaded.locations);
@@ -162,6 +185,11 @@ Loaded load_and_validate(const fs::path& path, const LoadOptions& options) {
   validate(loaded, problems);
   problems.throw_if_any();
   return loaded;
+}
+
+Digest scenario_digest(v1::Scenario scenario) {
+  for_each_folder(scenario, [](std::string& folder, const std::string&) { folder.clear(); });
+  return DigestBuilder().add(to_text(scenario)).finish();
 }
 
 std::string to_text(const google::protobuf::Message& message) {

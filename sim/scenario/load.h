@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "models/common/digest.h"
 #include "sim/scenario/location.h"
 #include "sim/scenario/scenario.pb.h"
 
@@ -25,6 +26,12 @@ struct LoadOptions {
   std::vector<std::string> overrides;
   // Folder that holds devices/, searched for device profiles last. Empty: none.
   std::filesystem::path library;
+  // Files merged over the scenario file, in order, before the overrides: as if one file extended
+  // all of them.
+  std::vector<std::filesystem::path> over = {};
+  // What messages call each override, such as its place in a suite; where there is none, "--set
+  // path=value".
+  std::vector<std::string> override_places = {};
 };
 
 // A scenario that stands on its own: `extends` is merged in, profiles are written out, weights are
@@ -54,6 +61,10 @@ Loaded load_and_validate(const std::filesystem::path& path, const LoadOptions& o
 // these.
 using FolderVisitor = std::function<void(std::string& value, const std::string& path)>;
 void for_each_folder(v1::Scenario& scenario, const FolderVisitor& visit);
+
+// Name of a scenario, the same in every checkout: of its text without the folders. What lies in
+// them has digests of its own.
+Digest scenario_digest(v1::Scenario scenario);
 
 // A scenario, or a part of one, in text format, one field a line.
 std::string to_text(const google::protobuf::Message& message);

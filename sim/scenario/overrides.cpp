@@ -53,8 +53,9 @@ std::vector<std::string> split(const std::string& text, char separator) {
 // Follows an override's path and sets what it leads to.
 class Override {
  public:
-  Override(const std::string& text, Locations& locations, Problems& problems)
-      : source_{Syntax::kText, "--set " + text, false},
+  Override(const std::string& text, const std::string& place, Locations& locations,
+           Problems& problems)
+      : source_{Syntax::kText, place.empty() ? "--set " + text : place, false},
         locations_(locations),
         problems_(problems),
         binder_(source_, locations, problems) {
@@ -197,8 +198,8 @@ class Override {
 }  // namespace
 
 void apply_override(const std::string& text, v1::Scenario& scenario, Locations& locations,
-                    Problems& problems) {
-  Override(text, locations, problems).apply(scenario);
+                    Problems& problems, const std::string& place) {
+  Override(text, place, locations, problems).apply(scenario);
 }
 
 bool reaches_into_device(const std::string& text) {

@@ -11,8 +11,9 @@ namespace fedclock::scenario {
 
 // Applies one override. A message or list given as the value replaces the old one as a whole. Adds
 // a problem, which names the override and the fields known there, where the path or value is wrong.
+// `place`: what messages call it; empty: "--set text".
 void apply_override(const std::string& text, v1::Scenario& scenario, Locations& locations,
-                    Problems& problems);
+                    Problems& problems, const std::string& place = "");
 
 // True where the path leads into a device ("platform.server.device.efficiency"): then it is for
 // the device with its profile written out.

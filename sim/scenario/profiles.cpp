@@ -40,7 +40,7 @@ class Resolver {
         locations_(locations),
         problems_(problems) {}
 
-  // Holder is a DeviceGroup or a Server.
+  // Holder is a DeviceGroup, a Gateway or a Server.
   template <typename Holder>
   void resolve(Holder& holder, const std::string& path) {
     if (!holder.has_profile()) return;
@@ -164,7 +164,13 @@ void resolve_profiles(const fs::path& scenario_folder, const fs::path& library,
     const std::string path = item_path("platform.devices", i);
     v1::DeviceGroup& group = *platform.mutable_devices(i);
     resolver.resolve(group, path);
-    if (group.has_network()) resolver.resolve(*group.mutable_network(), join_path(path, "network"));
+    if (!group.has_network()) continue;
+    const std::string network_path = join_path(path, "network");
+    v1::AccessLink& network = *group.mutable_network();
+    resolver.resolve(network, network_path);
+    if (network.has_gateway()) {
+      resolver.resolve(*network.mutable_gateway(), join_path(network_path, "gateway"));
+    }
   }
   if (platform.has_server()) resolver.resolve(*platform.mutable_server(), "platform.server");
 }

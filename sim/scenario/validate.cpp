@@ -99,6 +99,7 @@ void validate(const Loaded& loaded, Problems& problems) {
   check_model(scenario, problems);
   check_federation(scenario, problems);
   check_platform(scenario, problems);
+  check_combination(scenario, problems);
   check_timing(scenario, problems);
   check_ends(scenario, problems);
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <limits>
+#include <optional>
 
 #include "sim/scenario/check.h"
 
@@ -23,16 +24,167 @@ bool require_one(const Fields& fields, std::string_view first, std::string_view 
 }
 
 void check_selection(const v1::Scenario& scenario, const Fields& selection) {
-  if (!scenario.federation().selection().has_random()) return;
-  const Fields random = selection.child("random");
-  require_one(random, "count", "fraction", "how many clients take part in a round");
+  const v1::Selection& answer = scenario.federation().selection();
+  if (answer.has_all()) return;
+  const Fields some = selection.child(answer.has_oort() ? "oort" : "random");
+  require_one(some, "count", "fraction", "how many clients take part in a round");
   const int64_t clients = client_count(scenario);
   if (clients > 0) {
-    random.within("count", 1, static_cast<double>(clients),
-                  fmt::format("the platform has {} devices", clients));
+    some.within("count", 1, static_cast<double>(clients),
+                fmt::format("the platform has {} devices", clients));
   }
-  const double fraction = random.number("fraction");
-  random.above("fraction", 0, 1, unit_hint(fraction, 100, 0.0001, 1, "percent", "a share of 1"));
+  const double fraction = some.number("fraction");
+  some.above("fraction", 0, 1, unit_hint(fraction, 100, 0.0001, 1, "percent", "a share of 1"));
+  if (!answer.has_oort()) return;
+  some.within("exploration", 0, 1);
+  some.within("exploration_decay", 0, 1);
+  some.within("least_exploration", 0, 1);
+  some.within("penalty", 0, 100);
+  some.at_least("pacer_rounds", 1);
+  some.above("clip_quantile", 0, 1);
+  some.above("round_threshold", 0, 1);
+}
+
+void check_shares(const google::protobuf::RepeatedField<double>& shares, const std::string& path,
+                  Problems& problems) {
+  for (int i = 0; i < shares.size(); ++i) {
+    if (shares[i] > 0 && shares[i] <= 1) continue;
+    problems.add(item_path(path, i), fmt::format("{}", shares[i]),
+                 "must be above 0, up to 1: it is a share of the model's layers");
+  }
+}
+
+void check_capacity(const v1::CapacityAssignment& answer, const Fields& capacity,
+                    Problems& problems) {
+  check_shares(answer.depth_shares(), capacity.path("depth_shares"), problems);
+  if (answer.has_lowest_rank() != answer.has_highest_rank()) {
+    capacity.problem(answer.has_lowest_rank() ? "lowest_rank" : "highest_rank",
+                     "is one end of a line of ranks: write `lowest_rank` and `highest_rank`");
+  }
+  if (!answer.ranks().empty() && answer.has_lowest_rank()) {
+    capacity.problem("lowest_rank",
+                     "and `ranks` say two things about the ranks: remove one of them");
+  }
+}
+
+void check_assignment(const v1::Scenario& scenario, const Fields& assignment, Problems& problems) {
+  const v1::Assignment& answer = scenario.federation().assignment();
+  if (answer.has_capacity()) {
+    check_capacity(answer.capacity(), assignment.child("capacity"), problems);
+  }
+  if (answer.has_fisher()) {
+    const Fields fisher = assignment.child("fisher");
+    fisher.require("layer_shares",
+                   "write how many layers devices tune, slowest first: layer_shares: [0.5, 1]");
+    check_shares(answer.fisher().layer_shares(), fisher.path("layer_shares"), problems);
+  }
+  if (answer.has_joint()) {
+    const Fields joint = assignment.child("joint");
+    joint.within("most_frequency", 1, 100);
+    joint.within("fixed_frequency", 1, 100);
+    joint.within("slack", 0, 1);
+    joint.above("smoothing", 0, 1);
+  }
+  if (answer.has_uniform()) check_rank(scenario, assignment.child("uniform"));
+  std::optional<int64_t> width;
+  const v1::Architecture& own = scenario.model().pretrain().architecture();
+  if (own.has_width() && own.width() > 0) width = own.width();
+  check_assignment_against(scenario, learning_layers(scenario), width, problems);
+}
+
+void check_local_kind(const v1::Local& answer, const Fields& local) {
+  if (answer.has_proximal()) local.child("proximal").above("mu", 0, 1000);
+  if (answer.has_private_beside_shared()) {
+    const Fields own = local.child("private_beside_shared");
+    own.at_least("sync_every", 1);
+    own.at_least("fusion_rows", 1);
+  }
+  if (answer.has_self_pruning()) {
+    const Fields pruning = local.child("self_pruning");
+    pruning.above("gamma", 0, 0.999999, "the rank becomes gamma times what it was");
+    pruning.within("lambda", 0, 1000);
+    pruning.at_least("least_rank", 1);
+  }
+}
+
+void check_staleness(const v1::Staleness& answer, const Fields& staleness) {
+  if (answer.has_polynomial()) staleness.child("polynomial").within("a", 0, 100);
+  if (!answer.has_hinge()) return;
+  staleness.child("hinge").above("a", 0, 1000);
+  staleness.child("hinge").within("b", 0, 1e9);
+}
+
+void check_hierarchical(const v1::Scenario& scenario, const Fields& hierarchical) {
+  const v1::Hierarchical& answer = scenario.federation().schedule().hierarchical();
+  const auto clients = static_cast<double>(client_count(scenario));
+  const std::string why = fmt::format("the platform has {} devices", clients);
+  if (answer.grouping_case() == v1::Hierarchical::GROUPING_NOT_SET) {
+    hierarchical.problem("near_iid",
+                         "write how clients are grouped: near_iid {}, random { groups: "
+                         "5 } or by_gateway {}");
+  }
+  if (answer.has_near_iid()) {
+    const Fields near_iid = hierarchical.child("near_iid");
+    if (clients > 0) {
+      near_iid.within("groups", 1, clients, why);
+      near_iid.at_least("most_groups", 1);
+    }
+    near_iid.within("divergence_limit", 0, 1);
+    near_iid.within("row_balance", 0, 1000);
+    near_iid.within("time_balance", 0, 1000);
+  }
+  if (answer.has_random()) {
+    const Fields random = hierarchical.child("random");
+    if (random.require("groups", "write how many groups: random { groups: 5 }") && clients > 0) {
+      random.within("groups", 1, clients, why);
+    }
+  }
+  hierarchical.within("intra_rounds", 1, 1000);
+  hierarchical.at_least("max_attempts", 1);
+}
+
+void check_schedule(const v1::Scenario& scenario, const Fields& schedule) {
+  const v1::Schedule& answer = scenario.federation().schedule();
+  if (answer.has_synchronous() && client_count(scenario) > 0) {
+    const Fields synchronous = schedule.child("synchronous");
+    synchronous.within("min_reachable", 1, static_cast<double>(client_count(scenario)),
+                       fmt::format("the platform has {} devices", client_count(scenario)));
+    synchronous.at_least("max_attempts", 1);
+  }
+  if (answer.has_hierarchical()) check_hierarchical(scenario, schedule.child("hierarchical"));
+  if (answer.has_deadline()) {
+    const Fields deadline = schedule.child("deadline");
+    deadline.within("over_selection", 1, 10, "1.3 chooses 30 percent more");
+    deadline.within("deadline_s", 0.001, 1e12);
+    deadline.at_least("max_attempts", 1);
+  }
+  if (answer.has_asynchronous()) {
+    const Fields asynchronous = schedule.child("asynchronous");
+    asynchronous.above("mixing", 0, 1);
+    asynchronous.at_least("most_staleness", 0);
+    asynchronous.at_least("max_attempts", 1);
+    check_staleness(answer.asynchronous().staleness(), asynchronous.child("staleness"));
+  }
+  if (answer.has_buffered()) {
+    const Fields buffered = schedule.child("buffered");
+    if (buffered.require("size", "write how many updates a merge waits for: size: 10")) {
+      buffered.within("size", 1, 1e6);
+    }
+    buffered.at_least("most_staleness", 0);
+    buffered.at_least("max_attempts", 1);
+    check_staleness(answer.buffered().staleness(), buffered.child("staleness"));
+  }
+}
+
+void check_server_optimizer(const v1::Aggregation& answer, const Fields& aggregation) {
+  if (!answer.has_server_optimizer()) return;
+  const Fields optimizer = aggregation.child("server_optimizer");
+  optimizer.require("kind", "write MOMENTUM, NESTEROV, ADAM or YOGI");
+  optimizer.above("learning_rate", 0, 100);
+  optimizer.within("momentum", 0, 0.9999);
+  optimizer.within("beta1", 0, 0.9999);
+  optimizer.within("beta2", 0, 0.9999);
+  optimizer.above("tau", 0, 1);
 }
 
 void check_local(const v1::Local& answer, const Fields& local) {
@@ -54,25 +206,14 @@ void check_local(const v1::Local& answer, const Fields& local) {
 }  // namespace
 
 void check_federation(const v1::Scenario& scenario, Problems& problems) {
-  const Fields federation(scenario.federation(), "federation", problems);
+  const v1::Federation& answers = scenario.federation();
+  const Fields federation(answers, "federation", problems);
   check_selection(scenario, federation.child("selection"));
-  if (scenario.federation().assignment().has_uniform()) {
-    const Fields uniform = federation.child("assignment").child("uniform");
-    if (const auto layers = learning_layers(scenario)) {
-      uniform.within("depth", 0, static_cast<double>(*layers),
-                     fmt::format("the model has {} layers; leave it out to tune all", *layers));
-    } else {
-      uniform.at_least("depth", 0, "0 tunes the head only");
-    }
-    check_rank(scenario, uniform);
-  }
-  check_local(scenario.federation().local(), federation.child("local"));
-  if (scenario.federation().schedule().has_synchronous() && client_count(scenario) > 0) {
-    const Fields synchronous = federation.child("schedule").child("synchronous");
-    synchronous.within("min_reachable", 1, static_cast<double>(client_count(scenario)),
-                       fmt::format("the platform has {} devices", client_count(scenario)));
-    synchronous.at_least("max_attempts", 1);
-  }
+  check_assignment(scenario, federation.child("assignment"), problems);
+  check_local(answers.local(), federation.child("local"));
+  check_local_kind(answers.local(), federation.child("local"));
+  check_schedule(scenario, federation.child("schedule"));
+  check_server_optimizer(answers.aggregation(), federation.child("aggregation"));
 }
 
 void check_ends(const v1::Scenario& scenario, Problems& problems) {

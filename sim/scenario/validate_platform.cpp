@@ -43,6 +43,8 @@ void check_modes(const v1::Device& machine, const Fields& device) {
   }
 }
 
+}  // namespace
+
 void check_device(const v1::Device& machine, const Fields& device) {
   if (device.require("name", "give the device a name") &&
       machine.name().find_first_of(",\"\r\n") != std::string::npos) {
@@ -75,6 +77,8 @@ void check_device(const v1::Device& machine, const Fields& device) {
   device.within("memory_factor", 0, 100);
   device.within("memory_overhead_gb", 0, kMostMemory_gb);
 }
+
+namespace {
 
 void check_group(const v1::Scenario& scenario, const v1::DeviceGroup& values, const Fields& group) {
   group.within("count", 1, 1e8, "leave the whole group out where there is no such device");
@@ -125,6 +129,10 @@ void check_precision(const v1::Scenario& scenario, Problems& problems) {
     const v1::DeviceGroup& group = platform.devices(i);
     for (const int mode : modes_used(group)) {
       check(group.device(), mode, item_path("platform.devices", i) + ".device");
+    }
+    const v1::Device& gateway = group.network().gateway().device();
+    if (gateway.modes_size() > 0) {
+      check(gateway, 0, item_path("platform.devices", i) + ".network.gateway.device");
     }
   }
 }

@@ -105,6 +105,7 @@ void check_gateway(const v1::Scenario& scenario, const v1::Gateway& values, cons
   gateway.at_least("devices_each", 1);
   check_rates(gateway);
   check_latency(gateway);
+  if (values.has_device()) check_device(values.device(), gateway.child("device"));
   if (!values.has_wifi()) return;
   if (scenario.platform().network_model() != v1::FLUID) {
     gateway.problem("wifi",

@@ -109,7 +109,7 @@ void evaluate(benchmark::State& state, const Workload& work) {
   const double peak = sgemm_peak(work.architecture);
   for (auto _ : state) {
     benchmark::DoNotOptimize(
-        learning::evaluate(work.task, work.start, work.task.test, *work.job.rows).loss);
+        learning::evaluate(work.task, work.start, *work.task.test, *work.job.rows).loss);
   }
   fedclock::cost::TrainingPlan plan = work.plan;
   plan.depth = 0;
@@ -162,11 +162,11 @@ nlohmann::ordered_json description(const Workload& work) {
       {"learning_rate", work.job.learning_rate},
       {"weight_decay", work.job.settings.weight_decay},
       {"clip_norm", work.job.settings.clip_norm},
-      {"classes", work.task.train.classes}};
+      {"classes", work.task.train->classes}};
   for (const nn::Target target : work.task.adapter.targets) {
     json["targets"].push_back(std::string(nn::target_name(target)));
   }
-  for (const learning::EncodedRow& row : work.task.train.rows) {
+  for (const learning::EncodedRow& row : work.task.train->rows) {
     json["rows"].push_back(row.ids);
     json["labels"].push_back(row.label);
     json["response_begin"].push_back(row.response_begin);

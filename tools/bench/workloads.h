@@ -66,16 +66,16 @@ inline std::shared_ptr<Workload> make_workload(std::string name, nn::Architectur
   work->weights = nn::random_weights(architecture, 1);
   work->task.set_base(architecture, work->weights, precision);
   work->task.adapter = {.rank = 8, .alpha = 16, .dropout = 0, .targets = targets};
-  work->task.train = rows_of(decoder);
+  work->task.train = std::make_shared<const learning::EncodedSet>(rows_of(decoder));
   work->task.test = work->task.train;
   work->start =
       nn::random_adapter(architecture, work->task.adapter, depth, decoder ? 0 : kClasses, 1);
-  std::vector<int32_t> rows(work->task.train.rows.size());
+  std::vector<int32_t> rows(work->task.train->rows.size());
   std::iota(rows.begin(), rows.end(), 0);
   work->job.rows = std::make_shared<const std::vector<int32_t>>(std::move(rows));
   work->job.settings = {
       .steps = steps, .epochs = 0, .batch_rows = kBatchRows, .optimizer = optimizer};
-  work->job.depth = depth;
+  work->job.trained = learning::last_layers(architecture.layers, depth, 8);
   work->job.learning_rate = 1e-3;
   work->clients = clients;
   work->plan = {.depth = depth,

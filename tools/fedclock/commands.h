@@ -40,6 +40,7 @@ void add_cost(CLI::App& program);
 void add_import_fedscale(CLI::App& program);
 void add_compare(CLI::App& program);
 void add_store(CLI::App& program);
+void add_suite(CLI::App& program);
 void add_sweep(CLI::App& program);
 void add_why(CLI::App& program);
 void add_version(CLI::App& program, char** argv);

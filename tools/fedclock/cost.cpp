@@ -98,6 +98,17 @@ double transfer_s(v1::NetworkModel model, int64_t bytes, double bytes_s, double 
   return 13.01 * latency_s + static_cast<double>(bytes) / (0.97 * bytes_s);
 }
 
+struct Transfer {
+  int64_t download_bytes = 0, upload_bytes = 0;
+};
+
+// Of the adapters of this depth up, and of everything that anyone tunes down.
+Transfer transfer_of(const experiment::Experiment& experiment, int64_t depth) {
+  const federation::Workload& workload = experiment.workload();
+  const int64_t own = workload.bytes(experiment.share_of(depth));
+  return {std::max(own, workload.bytes(experiment.whole_share())), own};
+}
+
 // The references send nothing.
 bool sends(const v1::Schedule& schedule) {
   return !schedule.has_centralized() && !schedule.has_local_only();
@@ -109,11 +120,12 @@ double round_s(const experiment::Experiment& experiment, const Group& group, int
   const learning::TrainSettings settings = federation::train_settings(s.federation().local());
   double seconds = 0;  // of training, mean over the devices
   for (const int64_t rows : group.rows) {
-    seconds += experiment.workload().training_flops(group.machine, {depth}, settings, rows);
+    seconds += experiment.workload().training_flops(group.machine, experiment.share_of(depth),
+                                                    settings, rows);
   }
   seconds /= federation::effective_flops(group.machine) * static_cast<double>(group.rows.size());
   if (!sends(s.federation().schedule())) return seconds;
-  const federation::Transfer transfer = experiment.workload().transfer({depth});
+  const Transfer transfer = transfer_of(experiment, depth);
   const v1::NetworkModel model = s.platform().network_model();
   const Way& way = group.way;
   if (way.up_bytes_s == 0) return seconds;  // the transfers are a platform file's to say
@@ -130,15 +142,15 @@ void print_group(const experiment::Experiment& experiment, const Group& group, s
   const bool sent = sends(experiment.scenario().federation().schedule());
   // Without a head there is nothing to train at depth 0.
   for (int64_t depth = spec.head_outputs > 0 ? 0 : 1; depth <= spec.learning_layers; ++depth) {
-    const double memory_bytes = cost::taken_bytes(group.machine, workload.memory({depth}).total());
-    const federation::Transfer transfer =
-        sent ? workload.transfer({depth}) : federation::Transfer{};
+    const double memory_bytes =
+        cost::taken_bytes(group.machine, workload.memory(experiment.share_of(depth)).total());
+    const Transfer transfer = sent ? transfer_of(experiment, depth) : Transfer{};
     fmt::print(
         "{:<{}} {:<8} {:>5} {:>5} {:>5} {:>10.4f} {:>9.3f} {:>9.3f} {:>10.3f} {:>11.3f} "
         "{:>6.4g} {:>10.3f}  {}\n",
         from.device().name(), width, mode, from.count(), depth,
         depth * (spec.timed.layers / spec.learning_layers),
-        workload.step_seconds(group.machine, {depth}), memory_bytes / kGiga,
+        workload.step_seconds(group.machine, experiment.share_of(depth)), memory_bytes / kGiga,
         group.machine.memory_bytes / kGiga, static_cast<double>(transfer.upload_bytes) / kMega,
         static_cast<double>(transfer.download_bytes) / kMega, group.steps,
         round_s(experiment, group, depth),
@@ -152,13 +164,16 @@ void print_server(const experiment::Experiment& experiment) {
   const cost::Machine server =
       experiment::machine(s.platform().server().device(), "", s.timing().precision());
   const auto clients = static_cast<int32_t>(experiment.clients().size());
-  std::vector<int32_t> everyone(static_cast<size_t>(clients));
-  std::iota(everyone.begin(), everyone.end(), 0);
-  const size_t chosen = federation::make_selection(s.federation().selection(), clients, s.seed())
-                            ->choose(1, everyone)
-                            .size();
-  const double seconds = experiment.workload().merge_flops(server, static_cast<int64_t>(chosen)) /
-                         federation::effective_flops(server);
+  const auto no_learner = learning::make_timing_only_learner();
+  const int32_t chosen =
+      federation::make_selection(s.federation().selection(), clients, s.seed(), *no_learner)
+          ->usual(clients);
+  const federation::Update update{0, 1, {}, experiment.whole_share()};
+  const cost::Work work =
+      federation::make_aggregation(s.federation().aggregation(), {})
+          ->work(experiment.workload(), std::vector(static_cast<size_t>(chosen), update));
+  const double seconds =
+      experiment.workload().flops_of(server, work) / federation::effective_flops(server);
   fmt::print("server {}: merges the updates of a round's {} clients in {:.3g} s\n",
              s.platform().server().device().name(), chosen, seconds);
 }

@@ -125,6 +125,7 @@ int run_program(int argc, char** argv) {
   add_import_fedscale(program);
   add_compare(program);
   add_sweep(program);
+  add_suite(program);
   add_store(program);
   add_why(program);
   add_version(program, argv);

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <array>
 #include <nlohmann/json.hpp>
 
 namespace fedclock::tools {
@@ -21,32 +20,6 @@ constexpr double kPlainLineEvery_s = 10;
 constexpr double kLiveLineEvery_s = 0.1;
 
 }  // namespace
-
-std::string duration_text(double seconds) {
-  if (seconds < 60) return fmt::format("{:.3g} s", seconds);
-  const auto whole = static_cast<int64_t>(seconds + 0.5);
-  const int64_t hours = whole / 3600, minutes = whole / 60 % 60;
-  if (hours > 0) return fmt::format("{} h {:02} min {:02} s", hours, minutes, whole % 60);
-  return fmt::format("{} min {:02} s", minutes, whole % 60);
-}
-
-namespace {
-
-std::string in_thousands(double value, std::string_view unit) {
-  constexpr std::array<const char*, 5> kPrefixes = {"", "k", "M", "G", "T"};
-  size_t prefix = 0;
-  while (value >= 1000 && prefix + 1 < kPrefixes.size()) {
-    value /= 1000;
-    ++prefix;
-  }
-  return fmt::format("{:.3g} {}{}", value, kPrefixes[prefix], unit);
-}
-
-}  // namespace
-
-std::string bytes_text(double bytes) { return in_thousands(bytes, "B"); }
-
-std::string joules_text(double joules) { return in_thousands(joules, "J"); }
 
 Progress::Progress(int64_t rounds, bool quiet, int events)
     : rounds_(rounds), quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1), events_(events) {}

@@ -1,6 +1,6 @@
 // What `fedclock run` shows while it works: a live line on a terminal, plain lines when piped. On
-// standard error, so that standard output holds the result alone. A sweep, which runs `fedclock
-// run` for every point, is told by events: one JSON object a line.
+// standard error, so that standard output holds the result alone. A sweep or a suite, which
+// runs `fedclock run` many times, is told by events: one JSON object a line.
 #pragma once
 
 #include <chrono>
@@ -11,6 +11,7 @@
 #include "models/learning/learner.h"
 #include "models/learning/pretrain.h"
 #include "sim/results/result.pb.h"
+#include "sim/results/text.h"
 
 namespace fedclock::tools {
 
@@ -39,11 +40,8 @@ class Progress {
   std::chrono::steady_clock::time_point first_round_, last_line_;
 };
 
-// "1 h 02 min 03 s", "4 min 05 s", "6.7 s".
-std::string duration_text(double seconds);
-// "1.23 GB", "45.6 kB": powers of 1000.
-std::string bytes_text(double bytes);
-// The same in joules.
-std::string joules_text(double joules);
+using results::bytes_text;
+using results::duration_text;
+using results::joules_text;
 
 }  // namespace fedclock::tools

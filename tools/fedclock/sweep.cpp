@@ -1,15 +1,11 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
-#include <sstream>
-#include <thread>
 
 #include "models/common/error.h"
 #include "models/learning/numerics.h"
@@ -18,11 +14,10 @@
 #include "sim/results/files.h"
 #include "sim/results/sweep.h"
 #include "sim/scenario/grid.h"
-#include "tools/fedclock/child_processes.h"
 #include "tools/fedclock/commands.h"
+#include "tools/fedclock/grid_runs.h"
 #include "tools/fedclock/interrupt.h"
 #include "tools/fedclock/progress.h"
-#include "tools/fedclock/say.h"
 #include "tools/fedclock/store_options.h"
 
 namespace fedclock::tools {
@@ -47,12 +42,6 @@ struct Sweep {
   std::vector<scenario::GridPoint> grid;
   fs::path folder;
   std::optional<double> stop_accuracy;  // where all points have the same
-};
-
-// How a point ended.
-struct Ending {
-  int exit_code = 0;
-  std::string why;  // where its log does not say
 };
 
 // Every point is checked before the first one runs.
@@ -128,102 +117,28 @@ void prepare(const Sweep& sweep, bool overwrite) {
       table.string()));
 }
 
-std::vector<ChildCommand> commands_of(const SweepOptions& options, const Sweep& sweep,
-                                      int workers_each) {
-  std::vector<ChildCommand> commands;
+GridOptions grid_options(const SweepOptions& options) {
+  return {.what = "sweep",
+          .of_what = "points",
+          .workers = options.workers,
+          .overwrite = options.overwrite,
+          .timing_only = options.timing_only,
+          .quiet = options.quiet,
+          .device = options.device,
+          .store = options.store};
+}
+
+std::vector<GridRun> runs_of(const SweepOptions& options, const Sweep& sweep) {
+  std::vector<GridRun> runs;
   for (const scenario::GridPoint& point : sweep.grid) {
-    ChildCommand& command = commands.emplace_back();
-    command.arguments = {"run", options.scenario.file, "--quiet", "--events", "3"};
-    const auto add = [&](const std::string& name, const std::string& value) {
-      command.arguments.insert(command.arguments.end(), {name, value});
-    };
-    for (const std::string& text : options.scenario.overrides) add("--set", text);
-    for (const std::string& text : point.overrides) add("--set", text);
-    if (!options.scenario.data_folder.empty()) add("--data", options.scenario.data_folder);
-    add("--out", (sweep.folder / point.name).string());
-    add("--workers", std::to_string(workers_each));
-    if (!options.store.file.empty()) add("--store", options.store.file);
-    add("--store-limit", options.store.limit);
-    if (options.store.off) command.arguments.emplace_back("--no-store");
-    if (options.overwrite) command.arguments.emplace_back("--overwrite");
-    if (options.timing_only) command.arguments.emplace_back("--timing-only");
-    add("--device", options.device);
-    command.log = sweep.folder / (point.name + ".log");
+    ScenarioOptions one = options.scenario;
+    one.overrides.insert(one.overrides.end(), point.overrides.begin(), point.overrides.end());
+    runs.push_back({.name = point.name,
+                    .scenario = one,
+                    .out = sweep.folder / point.name,
+                    .log = sweep.folder / (point.name + ".log")});
   }
-  return commands;
-}
-
-// One line for the whole grid: live on a terminal, else a line whenever a point ends.
-class GridProgress {
- public:
-  GridProgress(size_t points, bool quiet)
-      : quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1), done_(points, 0.0) {}
-  ~GridProgress() {
-    if (!quiet_ && terminal_) say("\n");
-  }
-
-  void started() { ++running_; }
-  // `share` of the point's rounds, 0 to 1.
-  void reached(size_t point, double share) {
-    done_[point] = share;
-    if (terminal_) show();
-  }
-  void ended(size_t point, bool failed) {
-    --running_;
-    ++(failed ? failed_ : finished_);
-    done_[point] = 1;
-    show();
-  }
-  // Of the point that pretrains the base.
-  void base(int64_t step, int64_t steps) {
-    base_ = step < steps ? fmt::format("  base: step {}/{}", step, steps) : "";
-    if (terminal_) show();
-  }
-
- private:
-  void show() {
-    if (quiet_) return;
-    double share = 0;
-    for (const double done : done_) share += done;
-    share /= static_cast<double>(done_.size());
-    const std::chrono::duration<double> so_far = std::chrono::steady_clock::now() - start_;
-    std::string line = fmt::format("sweep {}/{} done, {} running, {} failed  {:.0f} %{}", finished_,
-                                   done_.size(), running_, failed_, 100 * share, base_);
-    if (share > 0.01 && share < 1) {
-      line += fmt::format("  about {} left", duration_text(so_far.count() * (1 - share) / share));
-    }
-    say("{}{}{}", terminal_ ? "\r\033[K" : "", line, terminal_ ? "" : "\n");
-  }
-
-  bool quiet_, terminal_;
-  std::vector<double> done_;  // share of each point
-  int running_ = 0, finished_ = 0, failed_ = 0;
-  std::string base_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
-void take_event(const std::string& line, size_t number, results::SweepPoint& point,
-                GridProgress& progress) {
-  const nlohmann::json event = nlohmann::json::parse(line, nullptr, false);
-  if (!event.is_object()) return;
-  if (event.contains("round")) {
-    const double rounds = std::max(1.0, event.value("rounds", 0.0));
-    progress.reached(number, std::min(1.0, event.value("round", 0.0) / rounds));
-  } else if (event.contains("step")) {
-    progress.base(event.value("step", int64_t{0}), event.value("steps", int64_t{0}));
-  } else if (event.contains("computed")) {
-    point.jobs = {event.value("known", int64_t{0}), event.value("shared", int64_t{0}),
-                  event.value("computed", int64_t{0})};
-  }
-}
-
-std::string last_lines(const fs::path& log) {
-  std::ifstream in(log);
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  constexpr size_t kMost = 5;
-  if (lines.size() > kMost) lines.erase(lines.begin(), lines.end() - kMost);
-  return fmt::format("{}", fmt::join(lines, "\n"));
+  return runs;
 }
 
 std::string or_dash(const std::optional<double>& value) {
@@ -305,18 +220,16 @@ void take_result(const fs::path& folder, results::SweepPoint& point, Ending& end
   try {
     if (ending.exit_code == 0) point.result = results::read_result(folder);
   } catch (const InputError& error) {
-    ending = {2, error.what()};
+    ending.exit_code = 2;
+    ending.why = error.what();
   }
   point.status = point.result ? "done" : "failed";
+  point.jobs = ending.jobs;
 }
 
 std::vector<results::SweepPoint> run_points(const SweepOptions& options, const Sweep& sweep,
+                                            const std::vector<GridRun>& runs,
                                             std::vector<Ending>& endings) {
-  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  const int workers = options.workers > 0 ? options.workers : cores;
-  const int side_by_side = std::min(workers, static_cast<int>(sweep.grid.size()));
-  const std::vector<ChildCommand> commands =
-      commands_of(options, sweep, std::max(1, workers / side_by_side));
   std::vector<results::SweepPoint> points;
   for (const scenario::GridPoint& point : sweep.grid) {
     points.push_back({.name = point.name,
@@ -325,38 +238,10 @@ std::vector<results::SweepPoint> run_points(const SweepOptions& options, const S
                       .result = {},
                       .jobs = {}});
   }
-  endings.assign(points.size(), {});
-  GridProgress progress(points.size(), options.quiet);
-  run_children(commands, side_by_side,
-               {.started = [&](size_t) { progress.started(); },
-                .event = [&](size_t i,
-                             const std::string& line) { take_event(line, i, points[i], progress); },
-                .ended =
-                    [&](size_t i, int code, const std::string& why) {
-                      endings[i] = {code, why};
-                      take_result(sweep.folder / points[i].name, points[i], endings[i]);
-                      progress.ended(i, endings[i].exit_code != 0);
-                    }});
+  endings = run_grid(grid_options(options), runs, [&](size_t i, Ending& ending) {
+    take_result(runs[i].out, points[i], ending);
+  });
   return points;
-}
-
-// Throws where points failed: bad input where all of them say so, else a failure of fedclock's.
-void report_failures(const Sweep& sweep, const std::vector<results::SweepPoint>& points,
-                     const std::vector<Ending>& endings) {
-  std::string failures;
-  bool all_bad_input = true;
-  for (size_t i = 0; i < points.size(); ++i) {
-    const auto& [code, why] = endings[i];
-    if (code == 0) continue;
-    const fs::path log = sweep.folder / (points[i].name + ".log");
-    failures += fmt::format("\n{} failed with exit code {} ({}):\n{}", points[i].name, code,
-                            log.string(), why.empty() ? last_lines(log) : why);
-    all_bad_input = all_bad_input && code == 2;
-  }
-  if (failures.empty()) return;
-  failures = "some points failed" + failures;
-  if (all_bad_input) throw InputError(failures);
-  throw std::runtime_error(failures);
 }
 
 // Where a point was refused because its folder holds another run's result, a table that is there
@@ -381,8 +266,9 @@ void sweep(const SweepOptions& options) {
   const Sweep sweep = make_sweep(options);
   prepare(sweep, options.overwrite);
   end_when_interrupted();
+  const std::vector<GridRun> runs = runs_of(options, sweep);
   std::vector<Ending> endings;
-  const std::vector<results::SweepPoint> points = run_points(options, sweep, endings);
+  const std::vector<results::SweepPoint> points = run_points(options, sweep, runs, endings);
   const std::optional<double> target =
       results::sweep_target(points, options.target ? options.target : sweep.stop_accuracy);
   const fs::path table = sweep.folder / "sweep.csv";
@@ -392,7 +278,7 @@ void sweep(const SweepOptions& options) {
   print_points(points, target, options.explain);
   if (options.seeds.find(',') != std::string::npos && target) print_over_seeds(points);
   fmt::print("{} {}\n", keep ? "of other runs, left as it was:" : "written to", table.string());
-  report_failures(sweep, points, endings);
+  report_failures(grid_options(options), runs, endings);
 }
 
 }  // namespace

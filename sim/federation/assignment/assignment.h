@@ -2,35 +2,97 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
+#include "models/learning/learner.h"
+#include "models/learning/share.h"
+#include "sim/federation/occasion.h"
 #include "sim/scenario/scenario.pb.h"
 
 namespace fedclock::federation {
 
-// A client's share of the model in a round.
+// A client's share of the model in a round: ranks of each layer's adapters, 0 where it has none.
 struct Plan {
-  int64_t depth = 0;  // tuned layers of the learning model, counted from the output
-  auto operator<=>(const Plan&) const = default;
+  std::vector<int64_t> tuned;
+  std::vector<int64_t> held;  // that it computes with: the tuned ones, and perhaps others
+
+  int64_t depth() const { return learning::Share{tuned}.depth(); }
+  int64_t rank() const;  // the largest
+  bool operator==(const Plan&) const = default;
+};
+
+// A part that has arrived, as far as an assignment may learn from it.
+struct Observation {
+  Occasion occasion;
+  int32_t client = 0;
+  int64_t rows = 0;
+  Plan plan;
+  double download_s = 0, train_s = 0, upload_s = 0;
+  int64_t bytes_down = 0, bytes_up = 0;
+  learning::Value update;  // for its numbers
+};
+
+// What an assignment knows of a group of a hierarchical schedule.
+struct Group {
+  std::vector<int32_t> members;  // ascending
+  int64_t rows = 0;
 };
 
 class Assignment {
  public:
   virtual ~Assignment() = default;
-  virtual Plan plan(int64_t round, int32_t client) = 0;
-  // The deepest that any client will ever tune: the global state has adapters in so many layers.
-  virtual int64_t deepest() const = 0;
+  virtual Plan plan(const Occasion& occasion, int32_t client) = 0;
   // Whether the client has a part at all: one whose memory is too small may be left out.
   virtual bool takes_part(int32_t client) const = 0;
+  virtual void observe(const Observation&) {}
+
+  // Of hierarchical schedules: their groups, before the first round; then, before each global
+  // round, how many rounds each group has in it. Empty: the schedule's own number.
+  virtual void group(const std::vector<Group>&) {}
+  virtual std::vector<int32_t> frequencies(int64_t) { return {}; }
 };
 
-// `layers`: of the learning model. `most_layers`: how many tuned layers each client's memory holds,
-// -1 for not even the head; clients that it does not name hold all.
-std::unique_ptr<Assignment> make_assignment(const v1::Assignment& answer, int64_t layers,
-                                            std::vector<int64_t> most_layers = {});
+struct AssignmentInputs {
+  int64_t layers = 0;  // of the learning model
+  int64_t rank = 0;    // where the assignment has none of its own
+  // How many tuned layers each client's memory holds, -1 for not even the head; clients that it
+  // does not name hold all.
+  std::vector<int64_t> most_layers;
+  // Of each client, in its first power mode.
+  std::vector<double> full_depth_step_s;
+  uint64_t seed = 0;
+  learning::Learner* learner = nullptr;  // for assignments that look at numbers
+  // Of assignments that plan with time: seconds of a client's local training at a depth, in its
+  // first power mode, and bytes that it receives and sends.
+  std::function<double(int32_t client, int64_t depth)> training_s;
+  std::function<int64_t(int64_t depth)> bytes_down, bytes_up;
+  bool has_head = false;  // a head is trained besides
+};
+std::unique_ptr<Assignment> make_assignment(const v1::Assignment& answer, AssignmentInputs inputs);
 
-std::unique_ptr<Assignment> assign_uniform(const v1::UniformAssignment& answer, int64_t layers,
-                                           std::vector<int64_t> most_layers);
+// The largest rank at which anyone may tune each layer: the global state's, at first.
+std::vector<int64_t> global_ranks(const v1::Assignment& answer, int64_t layers, int64_t rank);
+
+std::unique_ptr<Assignment> assign_uniform(const v1::UniformAssignment& answer,
+                                           AssignmentInputs inputs);
+std::unique_ptr<Assignment> assign_by_capacity(const v1::CapacityAssignment& answer,
+                                               AssignmentInputs inputs);
+std::unique_ptr<Assignment> assign_by_fisher(const v1::FisherAssignment& answer,
+                                             AssignmentInputs inputs);
+std::unique_ptr<Assignment> assign_jointly(const v1::JointAssignment& answer,
+                                           AssignmentInputs inputs);
+
+// What the files beside this one share.
+
+// Level of each client among `levels`, by its capacity, slowest first (see CapacityAssignment).
+std::vector<size_t> levels_by_capacity(const std::vector<double>& step_s, size_t levels);
+// Whole layers of a share of them.
+int64_t layers_of(double share, int64_t layers);
+// `ranks` in the last `depth` layers, 0 below.
+std::vector<int64_t> last_of(const std::vector<int64_t>& ranks, int64_t depth);
+// What a client's memory holds of `depth` layers.
+int64_t held_by_memory(const std::vector<int64_t>& most_layers, int32_t client, int64_t depth);
 
 }  // namespace fedclock::federation

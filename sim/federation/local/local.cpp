@@ -1,12 +1,25 @@
 #include "sim/federation/local/local.h"
 
+#include <fmt/format.h>
+
 #include "models/common/error.h"
 
 namespace fedclock::federation {
 
-std::unique_ptr<Local> make_local(const v1::Local& answer, uint64_t seed) {
+std::string Part::name() const {
+  return fmt::format("round {}, client {}", occasion.round, client);
+}
+
+std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs) {
   switch (answer.kind_case()) {
-    case v1::Local::kPlain: return train_plainly(answer, seed);
+    case v1::Local::kPlain: return std::make_unique<PlainTraining>(answer, inputs.seed);
+    case v1::Local::kProximal: return train_with_proximal_term(answer, inputs);
+    case v1::Local::kScaffold: return train_with_control_variates(answer, inputs);
+    case v1::Local::kFrozenA: return train_with_frozen_a(answer, inputs);
+    case v1::Local::kAlternating: return train_alternating(answer, inputs);
+    case v1::Local::kSharedA: return train_sharing_a(answer, inputs);
+    case v1::Local::kPrivateBesideShared: return train_private_beside_shared(answer, inputs);
+    case v1::Local::kSelfPruning: return train_with_self_pruning(answer, inputs);
     case v1::Local::KIND_NOT_SET: break;
   }
   throw ProgrammerError("the method left the local training open");

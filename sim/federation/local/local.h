@@ -1,10 +1,13 @@
-// How each client trains.
+// How each client trains: what it receives, what it does with it, what it sends and what it keeps.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "models/learning/learner.h"
+#include "sim/federation/occasion.h"
 #include "sim/scenario/scenario.pb.h"
 
 namespace fedclock::federation {
@@ -12,17 +15,82 @@ namespace fedclock::federation {
 struct Client;
 struct Plan;
 
+// A client's part in a round, before it runs.
+struct Part {
+  Occasion occasion;
+  int32_t client = 0;
+  learning::Share held;      // that it computes with
+  learning::Share down, up;  // that travel
+  int64_t copies = 1;        // of each, as control variates travel beside
+  learning::TrainJob job;
+
+  std::string name() const;  // "round 3, client 7"
+};
+
 class Local {
  public:
   virtual ~Local() = default;
-  // What a client computes in a round, from the state that it was sent.
-  virtual learning::TrainJob job(int64_t round, int32_t client, const Client& who,
-                                 const Plan& plan) const = 0;
+
+  virtual Part part(const Occasion& occasion, int32_t client, const Client& who,
+                    const Plan& plan) = 0;
+  // The part for real, from the global state; in the order in which updates arrive.
+  struct Trained {
+    learning::Value update;  // with the numbers of the training
+    learning::Value sent;    // the tensors of part.up
+  };
+  virtual Trained train(learning::Learner& learner, const Part& part,
+                        const learning::Value& global) = 0;
+  // The server has merged what these clients sent.
+  virtual void merged(learning::Learner&, const std::vector<int32_t>&) {}
+
+  // The model that a client uses; where it is not the global one, accuracies are means over
+  // clients.
+  virtual bool is_personal() const { return false; }
+  virtual learning::Value model_of(learning::Learner&, int32_t, const learning::Value& global) {
+    return global;
+  }
 };
 
-std::unique_ptr<Local> make_local(const v1::Local& answer, uint64_t seed);
+struct LocalInputs {
+  uint64_t seed = 0;
+  int64_t clients = 0;
+  learning::Value initial;               // the state that everyone starts from
+  learning::Learner* learner = nullptr;  // for answers that look at numbers
+  std::vector<learning::Rows> rows;      // of each client
+};
+std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs);
 
-std::unique_ptr<Local> train_plainly(const v1::Local& answer, uint64_t seed);
+// What the answers have in common: the job as the scenario gives it, all that is held travels down,
+// all that is tuned travels up, and nothing is kept.
+class PlainTraining : public Local {
+ public:
+  PlainTraining(const v1::Local& answer, uint64_t seed);
+  Part part(const Occasion& occasion, int32_t client, const Client& who, const Plan& plan) override;
+  Trained train(learning::Learner& learner, const Part& part,
+                const learning::Value& global) override;
+
+ protected:
+  // What it has been sent, as far as its share goes.
+  static learning::Value received(learning::Learner& learner, const Part& part,
+                                  const learning::Value& global);
+  static learning::Value sent(learning::Learner& learner, const Part& part,
+                              const learning::Value& update);
+
+ private:
+  learning::TrainSettings settings_;
+  double learning_rate_, decay_;
+  uint64_t seed_;
+};
+
+std::unique_ptr<Local> train_with_proximal_term(const v1::Local& answer, const LocalInputs& inputs);
+std::unique_ptr<Local> train_with_control_variates(const v1::Local& answer,
+                                                   const LocalInputs& inputs);
+std::unique_ptr<Local> train_with_frozen_a(const v1::Local& answer, const LocalInputs& inputs);
+std::unique_ptr<Local> train_alternating(const v1::Local& answer, const LocalInputs& inputs);
+std::unique_ptr<Local> train_sharing_a(const v1::Local& answer, const LocalInputs& inputs);
+std::unique_ptr<Local> train_private_beside_shared(const v1::Local& answer,
+                                                   const LocalInputs& inputs);
+std::unique_ptr<Local> train_with_self_pruning(const v1::Local& answer, const LocalInputs& inputs);
 
 // Steps, batches and optimiser as the scenario gives them.
 learning::TrainSettings train_settings(const v1::Local& answer);

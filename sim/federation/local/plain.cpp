@@ -4,37 +4,70 @@
 
 namespace fedclock::federation {
 
+PlainTraining::PlainTraining(const v1::Local& answer, uint64_t seed)
+    : settings_(train_settings(answer)),
+      learning_rate_(answer.learning_rate()),
+      decay_(answer.learning_rate_decay()),
+      seed_(seed) {}
+
+Part PlainTraining::part(const Occasion& occasion, int32_t client, const Client& who,
+                         const Plan& plan) {
+  Part part;
+  part.occasion = occasion;
+  part.client = client;
+  part.held.ranks = part.down.ranks = plan.held;
+  part.up.ranks = plan.tuned;
+  part.job = {
+      .rows = who.train_rows,
+      .settings = settings_,
+      .trained = part.up,
+      .learning_rate = learning_rate_ * std::pow(decay_, static_cast<double>(occasion.round - 1)),
+      .seed = seed_,
+      .round = occasion.round,
+      .part = occasion.part,
+      .client = client};
+  return part;
+}
+
+Local::Trained PlainTraining::train(learning::Learner& learner, const Part& part,
+                                    const learning::Value& global) {
+  const learning::Value update = learner.train(received(learner, part, global), part.job);
+  return {update, sent(learner, part, update)};
+}
+
+learning::Value PlainTraining::received(learning::Learner& learner, const Part& part,
+                                        const learning::Value& global) {
+  return learner.apply(learning::tailored(part.held), {global}, part.name());
+}
+
+learning::Value PlainTraining::sent(learning::Learner& learner, const Part& part,
+                                    const learning::Value& update) {
+  return learner.apply(learning::only(part.up), {update}, part.name());
+}
+
 namespace {
 
-class Plain : public Local {
+class Proximal : public PlainTraining {
  public:
-  Plain(const v1::Local& answer, uint64_t seed)
-      : settings_(train_settings(answer)),
-        learning_rate_(answer.learning_rate()),
-        decay_(answer.learning_rate_decay()),
-        seed_(seed) {}
+  Proximal(const v1::Local& answer, uint64_t seed)
+      : PlainTraining(answer, seed), mu_(answer.proximal().mu()) {}
 
-  learning::TrainJob job(int64_t round, int32_t client, const Client& who,
-                         const Plan& plan) const override {
-    return {.rows = who.train_rows,
-            .settings = settings_,
-            .depth = plan.depth,
-            .learning_rate = learning_rate_ * std::pow(decay_, static_cast<double>(round - 1)),
-            .seed = seed_,
-            .round = round,
-            .client = client};
+  Part part(const Occasion& occasion, int32_t client, const Client& who,
+            const Plan& plan) override {
+    Part part = PlainTraining::part(occasion, client, who, plan);
+    part.job.proximal_mu = mu_;
+    return part;
   }
 
  private:
-  learning::TrainSettings settings_;
-  double learning_rate_, decay_;
-  uint64_t seed_;
+  double mu_;
 };
 
 }  // namespace
 
-std::unique_ptr<Local> train_plainly(const v1::Local& answer, uint64_t seed) {
-  return std::make_unique<Plain>(answer, seed);
+std::unique_ptr<Local> train_with_proximal_term(const v1::Local& answer,
+                                                const LocalInputs& inputs) {
+  return std::make_unique<Proximal>(answer, inputs.seed);
 }
 
 }  // namespace fedclock::federation

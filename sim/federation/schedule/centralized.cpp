@@ -25,11 +25,12 @@ kernel::Task<learning::Value> run_centralized(Federation& f) {
   learning::Value global = f.initial_state();
   f.end_round(0, global);
   for (int64_t round = 1; f.begins_round(round); ++round) {
-    const Plan plan = f.answers.assignment->plan(round, 0);
-    const learning::TrainJob job = f.answers.local->job(round, 0, everyone, plan);
+    const Plan plan = f.answers.assignment->plan({round}, 0);
+    const learning::TrainJob job = f.answers.local->part({round}, 0, everyone, plan).job;
     const auto rows = static_cast<int64_t>(job.rows->size());
     const std::optional<double> train_s = co_await work_on_server(
-        f, round, v1::Event::TRAIN, f.workload.training_flops(*f.server, plan, job.settings, rows));
+        f, round, v1::Event::TRAIN,
+        f.workload.training_flops(*f.server, job.trained, job.settings, rows));
     if (!train_s) {
       f.stop_reason = "the server never comes back, or is never on for long enough";
       f.end_round(round, global);

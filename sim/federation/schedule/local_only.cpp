@@ -12,15 +12,18 @@ namespace {
 kernel::Task<std::optional<learning::Value>> train_alone(Federation& f, int64_t round,
                                                          int32_t client, learning::Value own) {
   const Client& who = f.clients[static_cast<size_t>(client)];
-  const Plan plan = f.answers.assignment->plan(round, client);
-  const learning::TrainJob job = f.answers.local->job(round, client, who, plan);
-  results::ClientRecord& record = begin_part(f, round, client, plan);
-  const bool done = co_await train_on_device(f, round, record, job, plan, OnBreak{});
+  const Plan plan = f.answers.assignment->plan({round}, client);
+  const Part part = f.answers.local->part({round}, client, who, plan);
+  results::ClientRecord& record = f.recorder.add_client(round, client);
+  begin_part(f, record, plan);
+  const bool done = co_await train_on_device(f, record, part, OnBreak{});
   if (!done) {
     give_up_part(f, record);
     co_return std::nullopt;
   }
-  co_return finish_part(f, record, job, own);
+  const learning::Value update = f.learner.train(own, part.job);
+  finish_part(f, record, part, update);
+  co_return update;
 }
 
 }  // namespace
@@ -32,7 +35,7 @@ kernel::Task<learning::Value> run_local_only(Federation& f) {
   f.end_round_of_many(0, own);
   const std::vector<int32_t> participants = f.participants();
   for (int64_t round = 1; f.begins_round(round); ++round) {
-    const std::vector<int32_t> chosen = f.answers.selection->choose(round, participants);
+    const std::vector<int32_t> chosen = f.choose({round}, participants);
     std::vector<kernel::Task<std::optional<learning::Value>>> rounds;
     for (const int32_t client : chosen) {
       rounds.push_back(train_alone(f, round, client, own[static_cast<size_t>(client)]));

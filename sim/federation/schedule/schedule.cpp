@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,7 @@
 namespace fedclock::federation {
 
 using platform::DeviceOperation;
+using platform::Place;
 using results::ClientRecord;
 using v1::Event;
 
@@ -25,13 +27,16 @@ struct Phase {
   Event::Phase kind = Event::DOWNLOAD;
   int64_t bytes = 0;
   std::vector<double> flops_by_mode;
+  Place other;  // the other end of a transfer
 };
 
 DeviceOperation start(Federation& f, const Phase& phase, size_t device, double left,
                       int64_t bytes_left) {
   switch (phase.kind) {
-    case Event::DOWNLOAD: return f.platform.download(device, static_cast<double>(bytes_left));
-    case Event::UPLOAD: return f.platform.upload(device, static_cast<double>(bytes_left));
+    case Event::DOWNLOAD:
+      return f.platform.download(device, static_cast<double>(bytes_left), phase.other);
+    case Event::UPLOAD:
+      return f.platform.upload(device, static_cast<double>(bytes_left), phase.other);
     default: break;
   }
   std::vector<double> flops = phase.flops_by_mode;
@@ -94,8 +99,8 @@ kernel::Task<bool> run_phase(Federation& f, int64_t round, ClientRecord& record,
                     .end = end});
     if (end == Event::CANCELLED) throw kernel::Cancelled();
     if (end == Event::DONE) co_return true;
-    // Where the server is off, nobody's answer helps: everything waits for it.
-    if (on_break.answer == OnBreak::kGiveUp && f.platform.is_server_on()) co_return false;
+    // Where the other end is off, nobody's answer helps: everything waits for it.
+    if (on_break.answer == OnBreak::kGiveUp && f.platform.is_on(phase.other)) co_return false;
     double forward = 0;  // share of the phase that this attempt has brought it forward
     if (on_break.answer == OnBreak::kGoOn) {
       forward = phase.bytes > 0 ? static_cast<double>(moved) / static_cast<double>(phase.bytes)
@@ -107,19 +112,21 @@ kernel::Task<bool> run_phase(Federation& f, int64_t round, ClientRecord& record,
     }
     if (end_s > start_s) attempts = forward < kLeastForward ? attempts + 1 : 0;
     if (attempts >= on_break.max_attempts) co_return false;
-    const double back_s = phase.kind == Event::TRAIN ? f.platform.next_on_s(device)
-                                                     : f.platform.next_reachable_s(device);
+    const double back_s = phase.kind == Event::TRAIN
+                              ? f.platform.next_on_s(device)
+                              : f.platform.next_reachable_s(device, phase.other);
     if (std::isinf(back_s)) co_return false;
     co_await f.simulation.sleep_until(back_s, static_cast<kernel::DeviceId>(record.client));
   }
 }
 
-std::vector<double> flops_by_mode(const Federation& f, int32_t client, const Plan& plan,
-                                  const learning::TrainJob& job) {
+std::vector<double> flops_by_mode(const Federation& f, const Part& part) {
   std::vector<double> flops;
-  for (const cost::Machine& machine : *f.clients[static_cast<size_t>(client)].machines) {
-    flops.push_back(f.workload.training_flops(machine, plan, job.settings,
-                                              static_cast<int64_t>(job.rows->size())));
+  const double unpacking = f.answers.aggregation->unpacking_flops(f.workload, part.client);
+  for (const cost::Machine& machine : *f.clients[static_cast<size_t>(part.client)].machines) {
+    flops.push_back(unpacking +
+                    f.workload.training_flops(machine, part.job.trained, part.job.settings,
+                                              static_cast<int64_t>(part.job.rows->size())));
   }
   return flops;
 }
@@ -131,26 +138,35 @@ kernel::Task<learning::Value> run_schedule(Federation& federation) {
     case v1::Schedule::kSynchronous: return run_synchronous(federation);
     case v1::Schedule::kCentralized: return run_centralized(federation);
     case v1::Schedule::kLocalOnly: return run_local_only(federation);
+    case v1::Schedule::kHierarchical: return run_hierarchical(federation);
+    case v1::Schedule::kDeadline: return run_with_deadline(federation);
+    case v1::Schedule::kAsynchronous: return run_asynchronous(federation);
+    case v1::Schedule::kBuffered: return run_buffered(federation);
     case v1::Schedule::KIND_NOT_SET: break;
   }
   throw ProgrammerError("the method left the schedule open");
 }
 
-ClientRecord& begin_part(Federation& f, int64_t round, int32_t client, const Plan& plan) {
-  ClientRecord& record = f.recorder.add_client(round, client);
-  record.depth = plan.depth;
+OnBreak on_break(v1::OnBreak answer, int32_t max_attempts) {
+  switch (answer) {
+    case v1::GO_ON: return {OnBreak::kGoOn, max_attempts};
+    case v1::GIVE_UP: return {OnBreak::kGiveUp, max_attempts};
+    default: return {OnBreak::kStartAgain, max_attempts};
+  }
+}
+
+void begin_part(Federation& f, ClientRecord& record, const Plan& plan) {
+  record.depth = plan.depth();
+  record.rank = plan.rank();
   record.start_s = f.simulation.now_s();
-  return record;
 }
 
 // The learning begins here, for real, and not while it could still be lost.
-learning::Value finish_part(Federation& f, ClientRecord& record, const learning::TrainJob& job,
-                            const learning::Value& from) {
+void finish_part(Federation& f, ClientRecord& record, const Part& part,
+                 const learning::Value& update) {
   record.end_s = f.simulation.now_s();
-  const learning::Value update = f.learner.train(from, job);
-  record.rows = static_cast<int64_t>(job.rows->size());
-  record.update = f.learner.numbers_of(update);
-  return update;
+  record.rows = static_cast<int64_t>(part.job.rows->size());
+  record.updates.push_back(f.learner.numbers_of(update));
 }
 
 void give_up_part(Federation& f, ClientRecord& record) {
@@ -161,61 +177,185 @@ void give_up_part(Federation& f, ClientRecord& record) {
   record.lost_bytes_up = record.upload.bytes;
 }
 
-kernel::Task<bool> train_on_device(Federation& f, int64_t round, ClientRecord& record,
-                                   const learning::TrainJob& job, const Plan& plan,
+kernel::Task<bool> train_on_device(Federation& f, ClientRecord& record, const Part& part,
                                    OnBreak on_break) {
-  Phase phase{Event::TRAIN, 0, flops_by_mode(f, record.client, plan, job)};
-  return run_phase(f, round, record, std::move(phase), on_break);
+  Phase phase{Event::TRAIN, 0, flops_by_mode(f, part), {}};
+  return run_phase(f, part.occasion.round, record, std::move(phase), on_break);
 }
 
-kernel::Task<std::optional<Update>> client_round(Federation& f, int64_t round, int32_t client,
-                                                 learning::Value global, OnBreak on_break) {
-  const Plan plan = f.answers.assignment->plan(round, client);
-  const Transfer transfer = f.workload.transfer(plan);
-  const learning::TrainJob job =
-      f.answers.local->job(round, client, f.clients[static_cast<size_t>(client)], plan);
-  ClientRecord& record = begin_part(f, round, client, plan);
+namespace {
 
-  Phase down{Event::DOWNLOAD, transfer.download_bytes, {}};
-  bool done = co_await run_phase(f, round, record, std::move(down), on_break);
-  if (done) done = co_await train_on_device(f, round, record, job, plan, on_break);
-  if (done) {
-    Phase up{Event::UPLOAD, transfer.upload_bytes, {}};
-    done = co_await run_phase(f, round, record, std::move(up), on_break);
+// What the decisions of later rounds may learn from.
+void tell_of(Federation& f, const Part& part, const Plan& plan, const ClientRecord& record) {
+  const learning::Value& numbers = record.updates.back();
+  f.answers.selection->observe({.client = part.client,
+                                .round = part.occasion.round,
+                                .rows = record.rows,
+                                .seconds = record.end_s - record.start_s,
+                                .update = numbers});
+  f.answers.assignment->observe({.occasion = part.occasion,
+                                 .client = part.client,
+                                 .rows = record.rows,
+                                 .plan = plan,
+                                 .download_s = record.download.seconds,
+                                 .train_s = record.train.seconds,
+                                 .upload_s = record.upload.seconds,
+                                 .bytes_down = record.download.bytes,
+                                 .bytes_up = record.upload.bytes,
+                                 .update = numbers});
+}
+
+kernel::Task<bool> run_part(Federation& f, const Part& part, ClientRecord& record, OnBreak on_break,
+                            Place merged_at) {
+  const int64_t round = part.occasion.round;
+  const bool travels = merged_at != Place{Place::kDevice, static_cast<size_t>(part.client)};
+  if (travels) {
+    const int64_t bytes =
+        part.copies * f.answers.aggregation->download_bytes(f.workload, part.client, part.down);
+    Phase down{Event::DOWNLOAD, bytes, {}, merged_at};
+    if (!co_await run_phase(f, round, record, std::move(down), on_break)) co_return false;
+  }
+  if (!co_await train_on_device(f, record, part, on_break)) co_return false;
+  if (!travels) co_return true;
+  Phase up{Event::UPLOAD, part.copies * f.workload.bytes(part.up), {}, merged_at};
+  co_return co_await run_phase(f, round, record, std::move(up), on_break);
+}
+
+}  // namespace
+
+kernel::Task<std::optional<Update>> client_round(Federation& f, Occasion occasion, int32_t client,
+                                                 learning::Value global, OnBreak on_break,
+                                                 ClientRecord& record, Place merged_at) {
+  const Plan plan = f.answers.assignment->plan(occasion, client);
+  const Part part =
+      f.answers.local->part(occasion, client, f.clients[static_cast<size_t>(client)], plan);
+  begin_part(f, record, plan);
+  bool done = false;
+  try {
+    done = co_await run_part(f, part, record, on_break, merged_at);
+  } catch (const kernel::Cancelled&) {
+    give_up_part(f, record);
+    throw;
   }
   if (!done) {
     give_up_part(f, record);
     co_return std::nullopt;
   }
-  const learning::Value update = finish_part(f, record, job, global);
-  co_return Update{client, record.rows, update};
+  const Local::Trained trained = f.answers.local->train(f.learner, part, global);
+  finish_part(f, record, part, trained.update);
+  tell_of(f, part, plan, record);
+  co_return Update{client, record.rows, trained.sent, part.up};
 }
 
-kernel::Task<std::optional<double>> work_on_server(Federation& f, int64_t round, Event::Phase phase,
-                                                   double flops) {
+std::vector<Update> arrived(const std::vector<std::optional<Update>>& results) {
+  std::vector<Update> updates;
+  for (const std::optional<Update>& update : results) {
+    if (update) updates.push_back(*update);
+  }
+  std::sort(updates.begin(), updates.end(),
+            [](const Update& a, const Update& b) { return a.client < b.client; });
+  return updates;
+}
+
+std::vector<int32_t> clients_of(const std::vector<Update>& updates) {
+  std::vector<int32_t> clients;
+  for (const Update& update : updates) clients.push_back(update.client);
+  return clients;
+}
+
+namespace {
+
+// Whose an event at this place is.
+int32_t event_owner(Place place) {
+  switch (place.kind) {
+    case Place::kDevice: return static_cast<int32_t>(place.index);
+    case Place::kGateway: return -2 - static_cast<int32_t>(place.index);
+    default: return -1;
+  }
+}
+
+// Something at a place, from the start again where it breaks off. The seconds of the attempt that
+// succeeded.
+kernel::Task<std::optional<double>> until_done(Federation& f, int64_t round, Event::Phase phase,
+                                               Place place, int64_t bytes,
+                                               std::function<DeviceOperation()> start,
+                                               std::function<double()> next_possible_s) {
   for (int32_t attempt = 0; attempt < OnBreak{}.max_attempts; ++attempt) {
     const double start_s = f.simulation.now_s();
     Event::End end = Event::DONE;
-    DeviceOperation operation = f.platform.compute_on_server(flops);
+    DeviceOperation operation = start();
     try {
       co_await operation;
     } catch (const kernel::Failed&) {
       end = Event::BROKEN;
     }
     const double end_s = f.simulation.now_s();
+    const double through = end == Event::DONE ? 1 : operation.done();
     add_attempt(f, {.phase = phase,
-                    .client = -1,
+                    .client = event_owner(place),
                     .round = round,
                     .start_s = start_s,
                     .end_s = end_s,
-                    .bytes = 0,
+                    .bytes = static_cast<int64_t>(through * static_cast<double>(bytes)),
                     .end = end});
     if (end == Event::DONE) co_return end_s - start_s;
-    const double back_s = f.platform.next_server_on_s();
+    const double back_s = next_possible_s();
     if (std::isinf(back_s)) co_return std::nullopt;
     co_await f.simulation.sleep_until(back_s, kernel::kServer);
   }
   co_return std::nullopt;
+}
+
+}  // namespace
+
+kernel::Task<std::optional<double>> work_on_server(Federation& f, int64_t round, Event::Phase phase,
+                                                   double flops) {
+  return until_done(
+      f, round, phase, {}, 0, [&f, flops] { return f.platform.compute_on_server(flops); },
+      [&f] { return f.platform.next_server_on_s(); });
+}
+
+kernel::Task<std::optional<double>> merge_work(Federation& f, int64_t round,
+                                               const std::vector<Update>& updates, Place at) {
+  const cost::Work work = f.answers.aggregation->work(f.workload, updates);
+  const auto start = [&f, work, at] {
+    switch (at.kind) {
+      case Place::kGateway:
+        return f.platform.compute_on_gateway(at.index,
+                                             f.workload.flops_of(*f.gateways.at(at.index), work));
+      case Place::kDevice: {
+        std::vector<double> flops;
+        for (const cost::Machine& machine : *f.clients[at.index].machines) {
+          flops.push_back(f.workload.flops_of(machine, work));
+        }
+        if (flops.size() == 1) return f.platform.compute(at.index, flops.front());
+        return f.platform.compute_by_mode(at.index, std::move(flops));
+      }
+      default: return f.platform.compute_on_server(f.workload.flops_of(*f.server, work));
+    }
+  };
+  return until_done(f, round, Event::MERGE, at, 0, start,
+                    [&f, at] { return f.platform.next_on_s(at); });
+}
+
+kernel::Task<bool> group_transfer(Federation& f, int64_t round, Event::Phase phase,
+                                  Place aggregator, int64_t bytes) {
+  const bool up = phase == Event::GROUP_UPLOAD;
+  const bool gateway = aggregator.kind == Place::kGateway;
+  const auto start = [&f, up, gateway, aggregator, bytes] {
+    const auto amount = static_cast<double>(bytes);
+    if (gateway && up) return f.platform.gateway_upload(aggregator.index, amount);
+    if (gateway) return f.platform.gateway_download(aggregator.index, amount);
+    return up ? f.platform.upload(aggregator.index, amount)
+              : f.platform.download(aggregator.index, amount);
+  };
+  const auto next_possible_s = [&f, gateway, aggregator] {
+    return gateway ? f.platform.next_gateway_reachable_s(aggregator.index)
+                   : f.platform.next_reachable_s(aggregator.index);
+  };
+  const auto seconds =
+      co_await until_done(f, round, phase, aggregator, bytes, start, next_possible_s);
+  co_return seconds.has_value();
 }
 
 }  // namespace fedclock::federation

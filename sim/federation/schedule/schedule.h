@@ -13,6 +13,10 @@ namespace fedclock::federation {
 kernel::Task<learning::Value> run_schedule(Federation& federation);
 
 kernel::Task<learning::Value> run_synchronous(Federation& federation);
+kernel::Task<learning::Value> run_with_deadline(Federation& federation);
+kernel::Task<learning::Value> run_hierarchical(Federation& federation);
+kernel::Task<learning::Value> run_asynchronous(Federation& federation);
+kernel::Task<learning::Value> run_buffered(Federation& federation);
 kernel::Task<learning::Value> run_centralized(Federation& federation);
 kernel::Task<learning::Value> run_local_only(Federation& federation);
 
@@ -24,29 +28,41 @@ struct OnBreak {
   Answer answer = kStartAgain;
   int32_t max_attempts = 20;
 };
+OnBreak on_break(v1::OnBreak answer, int32_t max_attempts);
 
-// One client's round: download, local training, upload. The bytes are those of the client's plan.
-// Nothing where it was given up: then all of it is recorded as lost.
-kernel::Task<std::optional<Update>> client_round(Federation& federation, int64_t round,
+// One client's part: download, local training, upload, from and to where its updates are merged.
+// The bytes are those of the part. The record, of this part alone, is filled in; nothing where it
+// was given up: then all of it is recorded as lost. When cancelled, likewise, before that goes on.
+kernel::Task<std::optional<Update>> client_round(Federation& federation, Occasion occasion,
                                                  int32_t client, learning::Value global,
-                                                 OnBreak on_break);
+                                                 OnBreak on_break, results::ClientRecord& record,
+                                                 platform::Place merged_at = {});
 
 // What is the same for every part of a client in a round: it begins; its training is handed to the
 // learner, from the state that it was sent; or it is given up, and all that it did was for nothing.
-results::ClientRecord& begin_part(Federation& federation, int64_t round, int32_t client,
-                                  const Plan& plan);
-learning::Value finish_part(Federation& federation, results::ClientRecord& record,
-                            const learning::TrainJob& job, const learning::Value& from);
+void begin_part(Federation& federation, results::ClientRecord& record, const Plan& plan);
+void finish_part(Federation& federation, results::ClientRecord& record, const Part& part,
+                 const learning::Value& update);
 void give_up_part(Federation& federation, results::ClientRecord& record);
 
 // Training alone, on a device, in the same way; its time, work and energy go into the record.
-kernel::Task<bool> train_on_device(Federation& federation, int64_t round,
-                                   results::ClientRecord& record, const learning::TrainJob& job,
-                                   const Plan& plan, OnBreak on_break);
+kernel::Task<bool> train_on_device(Federation& federation, results::ClientRecord& record,
+                                   const Part& part, OnBreak on_break);
 
 // Work on the server, from the start again where it breaks off. The seconds of the attempt that
 // succeeded; nothing when the server never comes back, or has broken it off too often.
 kernel::Task<std::optional<double>> work_on_server(Federation& federation, int64_t round,
                                                    v1::Event::Phase phase, double flops);
+// The same for the merge of these updates, wherever it is done.
+kernel::Task<std::optional<double>> merge_work(Federation& federation, int64_t round,
+                                               const std::vector<Update>& updates,
+                                               platform::Place at = {});
+// A group's state between its aggregator and the server; false when it never gets through.
+kernel::Task<bool> group_transfer(Federation& federation, int64_t round, v1::Event::Phase phase,
+                                  platform::Place aggregator, int64_t bytes);
+
+// Updates in client order, without those that were given up.
+std::vector<Update> arrived(const std::vector<std::optional<Update>>& updates);
+std::vector<int32_t> clients_of(const std::vector<Update>& updates);
 
 }  // namespace fedclock::federation

@@ -46,7 +46,8 @@ kernel::Task<std::optional<Update>> place(Round& round, int32_t client) {
   std::optional<int32_t> taken = client;
   while (taken) {
     std::optional<Update> update =
-        co_await client_round(round.f, round.number, *taken, round.global, on_break(round.answer));
+        co_await client_round(round.f, {round.number}, *taken, round.global, on_break(round.answer),
+                              round.f.recorder.add_client(round.number, *taken));
     if (update || round.answer.on_failure() != v1::Synchronous::RESELECT) co_return update;
     taken = round.replacement();
   }
@@ -56,14 +57,7 @@ kernel::Task<std::optional<Update>> place(Round& round, int32_t client) {
 kernel::Task<std::vector<Update>> updates_of(Round& round, const std::vector<int32_t>& chosen) {
   std::vector<kernel::Task<std::optional<Update>>> places;
   for (const int32_t client : chosen) places.push_back(place(round, client));
-  const std::vector<std::optional<Update>> results = co_await kernel::when_all(std::move(places));
-  std::vector<Update> updates;
-  for (const std::optional<Update>& update : results) {
-    if (update) updates.push_back(*update);
-  }
-  std::sort(updates.begin(), updates.end(),
-            [](const Update& a, const Update& b) { return a.client < b.client; });
-  co_return updates;
+  co_return arrived(co_await kernel::when_all(std::move(places)));
 }
 
 }  // namespace
@@ -78,7 +72,7 @@ kernel::Task<learning::Value> run_synchronous(Federation& f) {
   f.end_round(0, global);
   for (int64_t number = 1;
        co_await f.begins_round(number, participants, answer.min_reachable(), reachable); ++number) {
-    const std::vector<int32_t> chosen = f.answers.selection->choose(number, reachable);
+    const std::vector<int32_t> chosen = f.choose({number}, reachable);
     Round round{f,      number,
                 global, answer,
                 {},     Random(f.scenario.seed(), "reselection", static_cast<uint64_t>(number))};
@@ -88,12 +82,10 @@ kernel::Task<learning::Value> run_synchronous(Federation& f) {
     }
     const std::vector<Update> updates = co_await updates_of(round, chosen);
     if (!updates.empty()) {
-      const std::optional<double> merge_s = co_await work_on_server(
-          f, number, v1::Event::MERGE,
-          f.workload.merge_flops(*f.server, static_cast<int64_t>(updates.size())));
+      const std::optional<double> merge_s = co_await merge_work(f, number, updates);
       if (merge_s) {
         f.recorder.round(number).merge_s = *merge_s;
-        global = f.answers.aggregation->merge(f.learner, global, updates);
+        global = f.merge({number}, global, updates, clients_of(updates));
       }
     }
     f.end_round(number, global);

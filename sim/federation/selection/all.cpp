@@ -1,3 +1,4 @@
+#include "models/common/random.h"
 #include "sim/federation/selection/selection.h"
 
 namespace fedclock::federation {
@@ -6,8 +7,13 @@ namespace {
 
 class All : public Selection {
  public:
-  std::vector<int32_t> choose(int64_t, const std::vector<int32_t>& candidates) override {
-    return candidates;
+  int32_t usual(int32_t clients) const override { return clients; }
+
+  // The first ones, where fewer are asked for: schedules that fill places one by one ask so.
+  std::vector<int32_t> choose(const Occasion&, const std::vector<int32_t>& candidates,
+                              int32_t count) override {
+    const size_t size = std::min(candidates.size(), static_cast<size_t>(count));
+    return {candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(size)};
   }
 };
 

@@ -18,18 +18,21 @@ TEST_CASE("evaluate: accuracy and loss by hand") {
       {"head.weight", at::zeros({3, 16})},
       {"head.bias", at::tensor({std::log(0.5F), std::log(0.25F), std::log(0.25F)})}};
   const std::vector<int> labels{0, 0, 1, 2, 0};
-  for (size_t i = 0; i < labels.size(); ++i) task.test.rows[i].label = labels[i];
-  const EvaluationSums sums = evaluate(task, state, task.test, std::vector<int32_t>{0, 1, 2, 3, 4});
+  EncodedSet rows = *task.test;
+  for (size_t i = 0; i < labels.size(); ++i) rows.rows[i].label = labels[i];
+  task.test = std::make_shared<const EncodedSet>(std::move(rows));
+  const EvaluationSums sums =
+      evaluate(task, state, *task.test, std::vector<int32_t>{0, 1, 2, 3, 4});
   CHECK(sums.rows == 5);
   CHECK(sums.correct == 3);
   // 3 ln 2 + 2 ln 4 = 7 ln 2
   CHECK(sums.loss == Approx(7 * std::log(2.0)).epsilon(1e-6));
   // Only the rows asked for, in any order.
-  const EvaluationSums two = evaluate(task, state, task.test, std::vector<int32_t>{3, 1});
+  const EvaluationSums two = evaluate(task, state, *task.test, std::vector<int32_t>{3, 1});
   CHECK(two.rows == 2);
   CHECK(two.correct == 1);
   CHECK(two.loss == Approx(3 * std::log(2.0)).epsilon(1e-6));
-  CHECK(evaluate(task, state, task.test, std::vector<int32_t>{}).rows == 0);
+  CHECK(evaluate(task, state, *task.test, std::vector<int32_t>{}).rows == 0);
 }
 
 TEST_CASE("evaluate: each row is judged by its own state") {
@@ -40,7 +43,7 @@ TEST_CASE("evaluate: each row is judged by its own state") {
   const nn::Adapters adapters(task.base->architecture(), task.adapter, state);
   int64_t correct = 0;
   double loss = 0;
-  for (const EncodedRow& row : task.test.rows) {  // one at a time, without padding
+  for (const EncodedRow& row : task.test->rows) {  // one at a time, without padding
     const auto tokens = static_cast<int64_t>(row.ids.size());
     const at::Tensor ids = at::tensor(row.ids).to(at::kLong).view({1, tokens});
     const at::Tensor hidden = task.base->hidden({ids, {}, {}}, adapters)[0];  // [tokens, width]
@@ -50,7 +53,7 @@ TEST_CASE("evaluate: each row is judged by its own state") {
     correct += scores.argmax().item<int64_t>() == row.label;
     loss -= at::log_softmax(scores, 0)[row.label].item<double>();
   }
-  const EvaluationSums sums = evaluate(task, state, task.test, *first_rows(31));
+  const EvaluationSums sums = evaluate(task, state, *task.test, *first_rows(31));
   CHECK(sums.rows == 31);
   CHECK(sums.correct == correct);
   CHECK(sums.loss == Approx(loss).epsilon(1e-5));
@@ -87,19 +90,19 @@ TEST_CASE("evaluate: with responses, all classes' answers are compared") {
   const nn::Adapters adapters(task.base->architecture(), task.adapter, state);
   int64_t correct = 0;
   double loss = 0;
-  for (const EncodedRow& row : task.test.rows) {
+  for (const EncodedRow& row : task.test->rows) {
     size_t best = 0;
     std::vector<double> totals;
-    for (const auto& answer : task.test.answers) {
+    for (const auto& answer : task.test->answers) {
       totals.push_back(total(answer_losses(task, adapters, row, answer)));
       if (totals.back() < totals[best]) best = totals.size() - 1;
     }
     const auto own = static_cast<size_t>(row.label);
     correct += best == own;
     // The mean over the response's tokens, the end included.
-    loss += totals[own] / static_cast<double>(task.test.answers[own].size() + 1);
+    loss += totals[own] / static_cast<double>(task.test->answers[own].size() + 1);
   }
-  const EvaluationSums sums = evaluate(task, state, task.test, *first_rows(31));
+  const EvaluationSums sums = evaluate(task, state, *task.test, *first_rows(31));
   CHECK(sums.rows == 31);
   CHECK(sums.correct == correct);
   CHECK(correct > 0);  // of 31: a test that could not tell answers apart would prove nothing
@@ -113,12 +116,12 @@ TEST_CASE("evaluate: the number of rows in a forward pass changes nothing but ro
   LearningTask task = tiny_task(kind, responses);
   const nn::TensorMap state = tiny_trained(task);
   const auto rows = first_rows(31);
-  const EvaluationSums whole = evaluate(task, state, task.test, *rows);
+  const EvaluationSums whole = evaluate(task, state, *task.test, *rows);
   CHECK(whole.correct > 0);
   for (int64_t size : {1, 4, 7, 31}) {
     INFO(size << " rows");
     task.evaluation_rows = size;
-    const EvaluationSums sums = evaluate(task, state, task.test, *rows);
+    const EvaluationSums sums = evaluate(task, state, *task.test, *rows);
     CHECK(sums.rows == 31);
     CHECK(sums.correct == whole.correct);
     CHECK(sums.loss / 31 == Approx(whole.loss / 31).epsilon(1e-6));
@@ -204,10 +207,11 @@ TEST_CASE("evaluate: the longest answer has room after the longest prompt") {
   const data::Dataset dataset{instructions().rows, {"yes", "birds find seeds and hay"}};
   data::Dataset shorter = dataset;
   shorter.rows[2].response = shorter.classes[1];
-  task.train = task.test = encode(shorter, *base.tokenizer, base.architecture.max_tokens, 2);
+  task.train = task.test = std::make_shared<const EncodedSet>(
+      encode(shorter, *base.tokenizer, base.architecture.max_tokens, 2));
   task.pad = base.tokenizer->pad();
   const EvaluationSums sums =
-      evaluate(task, tiny_start(task), task.test, std::vector<int32_t>{0, 1, 2});
+      evaluate(task, tiny_start(task), *task.test, std::vector<int32_t>{0, 1, 2});
   CHECK(sums.rows == 3);
   CHECK(std::isfinite(sums.loss));
 }

@@ -49,7 +49,7 @@ TrainJob job_of(int64_t round, int64_t client, std::vector<int32_t> rows) {
   TrainJob job;
   job.rows = std::make_shared<const std::vector<int32_t>>(std::move(rows));
   job.settings = {.steps = 0, .epochs = 1, .batch_rows = 4};
-  job.depth = 1 + client % 2;
+  job.trained = last_layers(2, 1 + client % 2, 2);
   job.learning_rate = 0.01;
   job.seed = 17;
   job.round = round;
@@ -75,14 +75,15 @@ Outcome federate(const LearnerSpec& spec) {
   const auto learner = make_graph_learner(spec);
   CHECK(learner->has_numbers());
   std::vector<Value> updates, evaluations;
-  Value global = learner->initial(2, 5);
+  Value global = learner->initial(last_layers(2, 2, 2), 5);
   for (int64_t round = 0; round < 2; ++round) {
     std::vector<Value> clients;
     for (int32_t client = 0; client < 4; ++client) {
       clients.push_back(learner->train(global, job_of(round, client, rows_of(client))));
       updates.push_back(clients.back());
     }
-    global = learner->merge(clients, {0.25, 0.25, 0.125, 0.375});
+    clients.insert(clients.begin(), global);
+    global = learner->apply(mean_of_holders({0.25, 0.25, 0.125, 0.375}), clients, "test");
     evaluations.push_back(learner->evaluate(global, RowSource::kTest, nullptr));
   }
   evaluations.push_back(learner->evaluate(global, RowSource::kTrain, first_rows(5)));
@@ -96,7 +97,7 @@ Outcome federate(const LearnerSpec& spec) {
     CHECK(metrics.loss > 0);
   }
   for (const Value& update : updates) {
-    outcome.numbers.push_back(learner->training_loss(update));
+    outcome.numbers.push_back(learner->training_numbers(update).mean_loss);
     outcome.states.push_back(learner->content_digest(update));
   }
   outcome.states.push_back(learner->content_digest(global));
@@ -124,16 +125,16 @@ TEST_CASE("learner: the same bits with 1, 2 and 4 workers", "[native]") {
 TEST_CASE("learner: merging one state gives it back; equal jobs give equal states") {
   const auto learner =
       make_graph_learner(spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 2));
-  const Value start = learner->initial(2, 5);
-  CHECK(learner->content_digest(start) == learner->content_digest(learner->initial(2, 5)));
-  CHECK(learner->content_digest(start) != learner->content_digest(learner->initial(2, 6)));
-  CHECK(learner->content_digest(start) != learner->content_digest(learner->initial(1, 5)));
+  const Value start = learner->initial(last_layers(2, 2, 2), 5);
+  CHECK(learner->content_digest(start) == learner->content_digest(learner->initial(last_layers(2, 2, 2), 5)));
+  CHECK(learner->content_digest(start) != learner->content_digest(learner->initial(last_layers(2, 2, 2), 6)));
+  CHECK(learner->content_digest(start) != learner->content_digest(learner->initial(last_layers(2, 1, 2), 5)));
   const Value a = learner->train(start, job_of(0, 1, rows_of(1)));
   const Value b = learner->train(start, job_of(0, 1, rows_of(1)));
   CHECK(learner->content_digest(a) == learner->content_digest(b));
   CHECK(learner->content_digest(a) != learner->content_digest(start));
-  CHECK(learner->content_digest(learner->merge({a}, {1.0})) == learner->content_digest(a));
-  CHECK(learner->content_digest(learner->merge({a, b}, {0.5, 0.5})) == learner->content_digest(a));
+  CHECK(learner->content_digest(learner->apply(mean_of_holders({1.0}), {start, a}, "test")) == learner->content_digest(a));
+  CHECK(learner->content_digest(learner->apply(mean_of_holders({1, 1}), {start, a, b}, "test")) == learner->content_digest(a));
 }
 
 TEST_CASE("learner: an evaluation of many rows adds up its parts") {
@@ -143,7 +144,7 @@ TEST_CASE("learner: an evaluation of many rows adds up its parts") {
   while (spec.test.rows.size() < 1100)
     spec.test.rows.push_back(spec.test.rows[spec.test.rows.size() % 30]);
   const auto learner = make_graph_learner(spec);
-  const Value state = learner->initial(2, 5);
+  const Value state = learner->initial(last_layers(2, 2, 2), 5);
   std::vector<int32_t> upper(550);
   std::iota(upper.begin(), upper.end(), 550);
   const Metrics all = learner->metrics(learner->evaluate(state, RowSource::kTest, nullptr));
@@ -159,8 +160,8 @@ TEST_CASE("learner: an evaluation of many rows adds up its parts") {
 TEST_CASE("learner: a job's error names its client and round") {
   const auto learner =
       make_graph_learner(spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 2));
-  const Value bad = learner->train(learner->initial(2, 5), job_of(3, 9, {}));
-  CHECK_THROWS_WITH(learner->training_loss(bad), Contains("round 3, client 9"));
+  const Value bad = learner->train(learner->initial(last_layers(2, 2, 2), 5), job_of(3, 9, {}));
+  CHECK_THROWS_WITH(learner->training_numbers(bad), Contains("round 3, client 9"));
   const Value evaluation = learner->evaluate(bad, RowSource::kTest, nullptr);
   CHECK_THROWS_WITH(learner->metrics(evaluation), Contains("round 3, client 9"));
 }
@@ -184,8 +185,8 @@ TEST_CASE("learner: whatever a result depends on is part of its name") {
   }();
   const auto computed = [](const LearnerSpec& spec, const TrainJob& job) {
     const auto learner = make_graph_learner(spec);
-    const Value update = learner->train(learner->initial(2, 5), job);
-    learner->training_loss(update);
+    const Value update = learner->train(learner->initial(last_layers(2, 2, 2), 5), job);
+    learner->training_numbers(update);
     learner->metrics(learner->evaluate(update, RowSource::kTest, first_rows(8)));
     return learner->counts().total().computed;
   };
@@ -214,11 +215,11 @@ TEST_CASE("learner: whatever a result depends on is part of its name") {
   jobs[4].settings.optimizer = OptimizerKind::kSgd;
   jobs[5].settings.weight_decay = 0.1;
   jobs[6].settings.clip_norm = 0.1;
-  jobs[7].depth = 1;
+  jobs[7].trained = last_layers(2, 1, 2);
   jobs[8].learning_rate = 0.02;
   jobs[9].seed = 18;
   jobs[10].round = 1;
-  if (job.depth == 1) jobs[7].depth = 2;
+  if (job.trained.depth() == 1) jobs[7].trained = last_layers(2, 2, 2);
   for (size_t i = 0; i < jobs.size(); ++i) {
     INFO("job " << i);
     CHECK(computed(plain, jobs[i]) == 2);  // the initial adapter is known
@@ -234,7 +235,7 @@ TEST_CASE("learner: whatever a result depends on is part of its name") {
 TEST_CASE("learner: saves a state as a PEFT adapter") {
   const LearnerSpec spec = spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 1);
   const auto learner = make_graph_learner(spec);
-  const Value state = learner->train(learner->initial(2, 5), job_of(0, 1, rows_of(1)));
+  const Value state = learner->train(learner->initial(last_layers(2, 2, 2), 5), job_of(0, 1, rows_of(1)));
   const nn::Folder folder;
   learner->save(state, folder / "adapter");
   const nn::PeftSettings settings = nn::read_peft_settings(folder / "adapter");
@@ -251,14 +252,14 @@ TEST_CASE("learner: saves a state as a PEFT adapter") {
 TEST_CASE("timing only: every value is empty, and a number is never asked for") {
   const auto learner = make_timing_only_learner();
   CHECK_FALSE(learner->has_numbers());
-  const Value start = learner->initial(2, 5);
+  const Value start = learner->initial(last_layers(2, 2, 2), 5);
   CHECK(start == nullptr);
   const Value update = learner->train(start, job_of(0, 0, {}));
   CHECK(update == nullptr);
-  CHECK(learner->merge({update, update}, {0.5, 0.5}) == nullptr);
+  CHECK(learner->apply(mean_of_holders({1, 1}), {start, update, update}, "test") == nullptr);
   CHECK(learner->evaluate(start, RowSource::kTest, nullptr) == nullptr);
   CHECK_THROWS_AS(learner->metrics(start), ProgrammerError);
-  CHECK_THROWS_AS(learner->training_loss(start), ProgrammerError);
+  CHECK_THROWS_AS(learner->training_numbers(start), ProgrammerError);
   CHECK_THROWS_AS(learner->content_digest(start), ProgrammerError);
   CHECK_THROWS_AS(learner->save(start, "never"), ProgrammerError);
   CHECK(learner->counts().total().computed == 0);

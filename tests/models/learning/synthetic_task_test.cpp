@@ -57,22 +57,24 @@ double lora_accuracy(const Family& family, int64_t depth, int64_t steps) {
   task.adapter.targets = {nn::Target::kQ, nn::Target::kK,  nn::Target::kV,
                           nn::Target::kO, nn::Target::kUp, nn::Target::kDown};
   task.pad = family.tokenizer->pad();
-  task.train = encode(family.train, *family.tokenizer, kMaxTokens, 2);
-  task.test = encode(family.test, *family.tokenizer, kMaxTokens, 2);
+  task.train =
+      std::make_shared<const EncodedSet>(encode(family.train, *family.tokenizer, kMaxTokens, 2));
+  task.test =
+      std::make_shared<const EncodedSet>(encode(family.test, *family.tokenizer, kMaxTokens, 2));
   TrainJob job;
   std::vector<int32_t> rows(family.train.rows.size());
   std::iota(rows.begin(), rows.end(), 0);
   job.rows = std::make_shared<const std::vector<int32_t>>(rows);
-  job.depth = depth;
+  job.trained = last_layers(2, depth, 2);
   job.settings.steps = steps;
   job.settings.batch_rows = 32;
   job.learning_rate = 0.002;
   job.seed = 1;
   const nn::TensorMap start =
-      nn::random_adapter(family.architecture, task.adapter, depth, task.train.classes, 1);
+      nn::random_adapter(family.architecture, task.adapter, depth, task.train->classes, 1);
   const TrainResult trained = train(task, start, job);
   rows.resize(family.test.rows.size());
-  const EvaluationSums sums = evaluate(task, trained.tensors, task.test, rows);
+  const EvaluationSums sums = evaluate(task, trained.tensors, *task.test, rows);
   return static_cast<double>(sums.correct) / static_cast<double>(sums.rows);
 }
 

@@ -11,7 +11,6 @@
 #include "models/data/bpe.h"
 #include "models/learning/base.h"
 #include "models/learning/evaluate.h"
-#include "models/learning/merge.h"
 #include "models/learning/train.h"
 #include "models/nn/torch.h"
 #include "models/nn/transformer.h"
@@ -75,15 +74,15 @@ inline LearningTask tiny_task(nn::Kind kind, bool responses = false) {
   LearningTask task;
   task.set_base(architecture, tiny_weights(architecture));
   task.adapter = tiny_adapter_spec();
-  task.train = tiny_rows(60, responses, 1);
-  task.test = tiny_rows(31, responses, 2);
+  task.train = std::make_shared<const EncodedSet>(tiny_rows(60, responses, 1));
+  task.test = std::make_shared<const EncodedSet>(tiny_rows(31, responses, 2));
   return task;
 }
 
 // A fresh adapter in both layers, with a head unless rows have responses.
 inline nn::TensorMap tiny_start(const LearningTask& task) {
   return nn::random_adapter(task.base->architecture(), task.adapter, 2,
-                            task.train.has_responses() ? 0 : task.train.classes, 4);
+                            task.train->has_responses() ? 0 : task.train->classes, 4);
 }
 
 // The same with a B that is not zero, as after some training.

@@ -17,7 +17,7 @@ TrainJob job_of(int64_t steps, int64_t epochs, int32_t rows = 60) {
   TrainJob job;
   job.rows = first_rows(rows);
   job.settings = {.steps = steps, .epochs = epochs, .batch_rows = 8};
-  job.depth = 2;
+  job.trained = last_layers(2, 2, 2);
   job.learning_rate = 0.02;
   job.seed = 11;
   job.round = 3;
@@ -37,7 +37,7 @@ TEST_CASE("train: the same inputs give the same bits, and the start stays as it 
   const TrainResult once = train(task, start, job);
   const TrainResult again = train(task, start, job);
   CHECK(same(once.tensors, again.tensors));
-  CHECK(once.mean_loss == again.mean_loss);
+  CHECK(once.numbers.mean_loss == again.numbers.mean_loss);
   CHECK(same(start, before));
   CHECK_FALSE(same(once.tensors, start));
   for (const auto& [name, tensor] : once.tensors) {
@@ -70,14 +70,14 @@ TEST_CASE("train: dropout is another loss, and another one for another client") 
   TrainJob job = job_of(1, 0);
   job.settings.batch_rows = 60;
   job.learning_rate = 0;
-  const double plain = train(task, start, job).mean_loss;
+  const double plain = train(task, start, job).numbers.mean_loss;
   job.client = 8;
-  CHECK(train(task, start, job).mean_loss == Approx(plain).epsilon(1e-6));
+  CHECK(train(task, start, job).numbers.mean_loss == Approx(plain).epsilon(1e-6));
   task.adapter.dropout = 0.3;
-  const double dropped = train(task, start, job).mean_loss;
+  const double dropped = train(task, start, job).numbers.mean_loss;
   CHECK(std::abs(dropped - plain) > 1e-4);
   job.client = 7;
-  CHECK(std::abs(train(task, start, job).mean_loss - dropped) > 1e-4);
+  CHECK(std::abs(train(task, start, job).numbers.mean_loss - dropped) > 1e-4);
 }
 
 // --- batches -------------------------------------------------------------------------------------
@@ -89,17 +89,19 @@ TEST_CASE("train: dropout is another loss, and another one for another client") 
 std::vector<double> shares(const TrainJob& job, int32_t count) {
   constexpr double kRate = 1e-3;
   LearningTask task = tiny_task(nn::Kind::kEncoder);
-  task.train.classes = count;
-  for (int32_t i = 0; i < count; ++i) task.train.rows[static_cast<size_t>(i)].label = i;
+  EncodedSet rows = *task.train;
+  rows.classes = count;
+  for (int32_t i = 0; i < count; ++i) rows.rows[static_cast<size_t>(i)].label = i;
+  task.train = std::make_shared<const EncodedSet>(std::move(rows));
   const int64_t width = task.base->architecture().width;
   const nn::TensorMap start{{"head.weight", at::zeros({count, width})},
                             {"head.bias", at::zeros({count})}};
   TrainJob slow = job;
   slow.settings.optimizer = OptimizerKind::kSgd;
   slow.learning_rate = kRate;
-  slow.depth = 0;
+  slow.trained = last_layers(2, 0, 2);
   const TrainResult result = train(task, start, slow);
-  CHECK(result.mean_loss == Approx(std::log(count)).epsilon(1e-3));
+  CHECK(result.numbers.mean_loss == Approx(std::log(count)).epsilon(1e-3));
   const auto steps = static_cast<double>(slow.settings.steps_for(count));
   std::vector<double> shares;
   for (int32_t i = 0; i < count; ++i) {
@@ -177,7 +179,9 @@ TEST_CASE("train: a batch larger than the client's rows") {
 TEST_CASE("train: only the client's rows are used") {
   const LearningTask task = tiny_task(nn::Kind::kEncoder);
   LearningTask other = task;
-  for (size_t i = 20; i < other.train.rows.size(); ++i) other.train.rows[i].label = 0;
+  EncodedSet changed = *task.train;
+  for (size_t i = 20; i < changed.rows.size(); ++i) changed.rows[i].label = 0;
+  other.train = std::make_shared<const EncodedSet>(std::move(changed));
   const nn::TensorMap start = tiny_start(task);
   const TrainJob job = job_of(0, 1, 20);
   CHECK(same(train(task, start, job).tensors, train(other, start, job).tensors));
@@ -197,7 +201,7 @@ TEST_CASE("train: layers below the depth stay as they are, but act") {
   TrainJob job = job_of(3, 0);
   for (int64_t depth = 0; depth <= 2; ++depth) {
     INFO("depth " << depth);
-    job.depth = depth;
+    job.trained = last_layers(2, depth, 2);
     const nn::TensorMap end = train(task, start, job).tensors;
     REQUIRE(end.size() == start.size());
     for (const auto& [name, tensor] : end) {
@@ -211,8 +215,8 @@ TEST_CASE("train: layers below the depth stay as they are, but act") {
   // Without the lower layer's adapter, the loss is another one.
   nn::TensorMap cut = start;
   std::erase_if(cut, [](const auto& entry) { return entry.first.starts_with("layers.0."); });
-  job.depth = 1;
-  CHECK(std::abs(train(task, cut, job).mean_loss - train(task, start, job).mean_loss) > 1e-4);
+  job.trained = last_layers(2, 1, 2);
+  CHECK(std::abs(train(task, cut, job).numbers.mean_loss - train(task, start, job).numbers.mean_loss) > 1e-4);
 }
 
 // --- learning ------------------------------------------------------------------------------------
@@ -226,15 +230,15 @@ TEST_CASE("train: the mean loss is that of the rows as they are seen") {
   if (!responses) {
     // 60 rows at rate 0: the evaluation's loss, whatever the batches are (8, ..., 8, 4).
     const auto rows = first_rows(60);
-    const EvaluationSums sums = evaluate(task, start, task.train, *rows);
-    CHECK(train(task, start, job).mean_loss == Approx(sums.loss / 60).epsilon(1e-6));
+    const EvaluationSums sums = evaluate(task, start, *task.train, *rows);
+    CHECK(train(task, start, job).numbers.mean_loss == Approx(sums.loss / 60).epsilon(1e-6));
   } else {
     // A batch's loss is the mean over its response tokens. One batch of the rows 0 (answer 5, end)
     // and 1 (answer 6 7, end) has 2 + 3 tokens; alone, they have 2 and 3.
     const auto loss_of = [&](std::vector<int32_t> rows) {
       TrainJob one = job;
       one.rows = std::make_shared<const std::vector<int32_t>>(std::move(rows));
-      return train(task, start, one).mean_loss;
+      return train(task, start, one).numbers.mean_loss;
     };
     CHECK(loss_of({0, 1}) == Approx((2 * loss_of({0}) + 3 * loss_of({1})) / 5).epsilon(1e-6));
   }
@@ -263,43 +267,12 @@ TEST_CASE("train: the loss falls, the accuracy rises") {
     job.learning_rate = 0.05;
   }
   const auto seen = first_rows(60), unseen = first_rows(31);
-  const EvaluationSums before = evaluate(task, start, task.train, *seen);
+  const EvaluationSums before = evaluate(task, start, *task.train, *seen);
   const nn::TensorMap end = train(task, start, job).tensors;
-  const EvaluationSums after = evaluate(task, end, task.train, *seen);
+  const EvaluationSums after = evaluate(task, end, *task.train, *seen);
   CHECK(after.loss < 0.6 * before.loss);
-  CHECK(after.correct >= 48);                                    // of 60
-  CHECK(evaluate(task, end, task.test, *unseen).correct >= 20);  // of 31; chance is 10
-}
-
-// --- merging -------------------------------------------------------------------------------------
-
-TEST_CASE("weighted mean: by hand") {
-  const nn::TensorMap a{{"x", at::tensor({1.F, 2.F})}, {"y", at::tensor({8.F}).view({1, 1})}};
-  const nn::TensorMap b{{"x", at::tensor({3.F, 6.F})}, {"y", at::tensor({0.F}).view({1, 1})}};
-  const nn::TensorMap mean = weighted_mean({&a, &b}, {0.25, 0.75});
-  REQUIRE(mean.size() == 2);
-  // 0.25 + 2.25, 0.5 + 4.5; 2 + 0
-  CHECK(at::equal(mean.at("x"), at::tensor({2.5F, 5.F})));
-  CHECK(at::equal(mean.at("y"), at::tensor({2.F}).view({1, 1})));
-  CHECK(at::equal(a.at("x"), at::tensor({1.F, 2.F})));  // the inputs stay
-  // One state alone is itself.
-  CHECK(same(weighted_mean({&b}, {1.0}), b));
-}
-
-TEST_CASE("weighted mean: sums in double precision") {
-  // 2^25 + 1 - 2^25: in floats, 2^25 + 1 is 2^25 and the sum 0. A quarter of each: 0.25.
-  const float large = 33554432.F;
-  const nn::TensorMap a{{"x", at::tensor({large})}}, b{{"x", at::tensor({1.F})}};
-  const nn::TensorMap c{{"x", at::tensor({-large})}}, d{{"x", at::tensor({0.F})}};
-  const nn::TensorMap mean = weighted_mean({&a, &b, &c, &d}, {0.25, 0.25, 0.25, 0.25});
-  CHECK(mean.at("x").item<float>() == 0.25F);
-}
-
-TEST_CASE("weighted mean: states that do not fit are refused") {
-  const nn::TensorMap a{{"x", at::tensor({1.F, 2.F})}}, b{{"x", at::tensor({1.F, 2.F, 3.F})}};
-  CHECK_THROWS_AS(weighted_mean({&a, &b}, {0.5, 0.5}), ProgrammerError);
-  CHECK_THROWS_AS(weighted_mean({&a, &a}, {1.0}), ProgrammerError);
-  CHECK_THROWS_AS(weighted_mean({}, {}), ProgrammerError);
+  CHECK(after.correct >= 48);                                     // of 60
+  CHECK(evaluate(task, end, *task.test, *unseen).correct >= 20);  // of 31; chance is 10
 }
 
 }  // namespace

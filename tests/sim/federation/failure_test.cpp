@@ -12,6 +12,8 @@
 namespace fedclock::federation {
 namespace {
 
+using test::merge_flops;
+using test::share_of;
 using test::timed;
 using test::timed_workload;
 
@@ -27,9 +29,9 @@ Part board_part() {
   const Workload work = timed_workload();
   const cost::Machine board{"board", 0.5e12, 0.4, 25e9, 4e9, 0.01};
   Part part;
-  part.bytes = static_cast<double>(work.transfer({2}).upload_bytes);
+  part.bytes = static_cast<double>(work.bytes(share_of(2)));
   part.download_s = kLatency + part.bytes / kDown;
-  part.train_s = 6 * work.step_seconds(board, {2});
+  part.train_s = 6 * work.step_seconds(board, share_of(2));
   part.upload_s = kLatency + part.bytes / kUp;
   return part;
 }
@@ -174,7 +176,7 @@ TEST_CASE("a merge that breaks off starts again") {
   const Part part = board_part();
   const Workload work = timed_workload();
   const cost::Machine slow{"server", 20e12, 0.5, 1e7, 80e9, 0.001};  // memory of 0.01 GB/s
-  const double merge_s = work.merge_flops(slow, 6) / (20e12 * 0.5);
+  const double merge_s = merge_flops(work, slow, 6) / (20e12 * 0.5);
   const double uploaded_s = part.trained_s() + part.upload_s;
   auto overrides = one_round(
       "WAIT", fmt::format("server:true start_s:{} duration_s:1", uploaded_s + merge_s / 2));
@@ -355,7 +357,7 @@ TEST_CASE("memory that is too small: refused, less deep, or left out, and the re
                  });
   };
   const Workload work = timed_workload();
-  const auto gb = [&](int64_t depth) { return work.memory({depth}).total() / 1e9 + 0.001; };
+  const auto gb = [&](int64_t depth) { return work.memory(share_of(depth)).total() / 1e9 + 0.001; };
   const std::string holds_one = fmt::format("{}", (gb(1) + gb(2)) / 2);
   const std::string holds_none = fmt::format("{}", (0.001 + gb(0)) / 2);
   CHECK(run("SHRINK_DEPTH", holds_one) == std::vector<double>{1, 1, 1, 1, 2, 2, 1});

@@ -11,6 +11,8 @@
 namespace fedclock::federation {
 namespace {
 
+using test::merge_flops;
+using test::share_of;
 using test::timed;
 using test::timed_workload;
 
@@ -20,16 +22,16 @@ constexpr double kBoardLatency = 0.01;
 
 TEST_CASE("a synchronous round lasts as long as its slowest client, and the merge") {
   const Workload work = timed_workload();
-  const Plan full{2};
+  const learning::Share full = share_of(2);
   const cost::Machine board{"board", 0.5e12, 0.4, 25e9, 4e9, 0.01};
   const cost::Machine server{"server", 20e12, 0.5, 2000e9, 80e9, 0.001};
-  const auto down = static_cast<double>(work.transfer(full).download_bytes);
-  const auto up = static_cast<double>(work.transfer(full).upload_bytes);
+  const auto down = static_cast<double>(work.bytes(full));
+  const auto up = static_cast<double>(work.bytes(full));
   // The board: latency and bytes down, 6 steps, latency and bytes up. The large boards have links
   // ten and five times as fast, half the latency and three times the speed: they are done earlier.
   const double board_s = kBoardLatency + down / kBoardDown + 6 * work.step_seconds(board, full) +
                          kBoardLatency + up / kBoardUp;
-  const double merge_s = work.merge_flops(server, 6) / (20e12 * 0.5);
+  const double merge_s = merge_flops(work, server, 6) / (20e12 * 0.5);
   const auto dates = timed({"federation.selection={all:{}}"}, [](const v1::Result& result) {
     return std::vector<double>{result.rounds(1).end_s(), result.rounds(2).start_s(),
                                result.rounds(3).end_s(), result.rounds(1).merge_s()};
@@ -46,7 +48,7 @@ TEST_CASE("uploads share the server's link") {
   // 8 Mbit/s = 1e6 bytes/s: each gets a sixth of it, so all end 6 U / 1e6 seconds later. Downloads
   // are not touched.
   const Workload work = timed_workload();
-  const auto up = static_cast<double>(work.transfer({2}).upload_bytes);
+  const auto up = static_cast<double>(work.bytes(share_of(2)));
   const auto durations =
       timed({"federation.selection={all:{}}",
              "platform.devices[0].network={up_mbit_s:100 down_mbit_s:100 latency_s:0.01}",
@@ -67,18 +69,25 @@ TEST_CASE("uploads share the server's link") {
   }
 }
 
-TEST_CASE("bytes of a plan: the global state down, the tuned part up") {
+TEST_CASE("bytes of a share") {
   const Workload work = timed_workload();
   // Rank 4 on q, v (32 -> 32) and down (128 -> 32) of 2 layers: 4 x (64 + 64 + 160) elements a
   // layer, and a head of 4 x 32 + 4.
   const int64_t layer_elements = 4 * (64 + 64 + 160), head_elements = 4 * 32 + 4;
-  const Transfer deep = work.transfer({2}), shallow = work.transfer({1}), head = work.transfer({0});
-  CHECK(deep.download_bytes == deep.upload_bytes);
-  CHECK(shallow.download_bytes == deep.download_bytes);
-  CHECK(deep.upload_bytes > 4 * (2 * layer_elements + head_elements));
+  const learning::Share deep = share_of(2);
+  CHECK(work.elements(deep) == 2 * layer_elements + head_elements);
+  CHECK(work.elements(share_of(1)) == layer_elements + head_elements);
+  CHECK(work.elements(share_of(0)) == head_elements);
+  CHECK(work.bytes(deep) > 4 * work.elements(deep));
   // Headers: under 120 bytes for each of the 14 tensors.
-  CHECK(deep.upload_bytes < 4 * (2 * layer_elements + head_elements) + 14 * 120);
-  CHECK(shallow.upload_bytes - head.upload_bytes > 4 * layer_elements);
+  CHECK(work.bytes(deep) < 4 * work.elements(deep) + 14 * 120);
+  // B alone: 4 x 32 for each of three maps and layers; A alone the rest.
+  learning::Share b = deep;
+  b.a = b.head = false;
+  CHECK(work.elements(b) == 2 * 3 * 4 * 32);
+  learning::Share a = deep;
+  a.b = a.head = false;
+  CHECK(work.elements(a) + work.elements(b) + head_elements == work.elements(deep));
 }
 
 TEST_CASE("what is timed may be larger than what learns") {

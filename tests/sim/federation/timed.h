@@ -42,4 +42,15 @@ inline federation::Workload timed_workload() {
   return experiment.workload();
 }
 
+// Of that workload: rank 4 in the last layers.
+inline learning::Share share_of(int64_t depth) { return learning::last_layers(2, depth, 4); }
+
+// Of the mean of so many whole updates.
+inline double merge_flops(const federation::Workload& workload, const cost::Machine& on,
+                          size_t clients) {
+  const federation::Update update{0, 1, {}, share_of(2)};
+  const auto mean = federation::weighted_mean(v1::MeanAggregation());
+  return workload.flops_of(on, mean->work(workload, std::vector(clients, update)));
+}
+
 }  // namespace fedclock::test

@@ -1,0 +1,44 @@
+// What the tensors of a state are, by their names (functions.h lists them), and its adapters.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "models/nn/matrix.h"
+#include "models/nn/tensor_map.h"
+
+namespace fedclock::learning {
+
+enum class TensorKind { kA, kB, kMerged, kOther };  // the last: the head
+
+struct TensorName {
+  TensorKind kind = TensorKind::kOther;
+  int64_t layer = -1;  // of the first three
+  std::string map;     // "layers.3.q"
+};
+
+TensorName parse_tensor_name(const std::string& name);
+
+inline std::string name_of_a(const std::string& map) { return map + ".lora_a"; }
+inline std::string name_of_b(const std::string& map) { return map + ".lora_b"; }
+inline std::string name_of_merged(const std::string& map) { return map + ".merged"; }
+
+// Both factors of a map's adapter.
+struct Adapter {
+  nn::Matrix a, b;  // [rank, in], [out, rank]
+  int64_t rank() const { return a.rows; }
+};
+
+// nullopt where the state has neither factor; ProgrammerError where it has one alone.
+std::optional<Adapter> adapter_of(const nn::TensorMap& state, const std::string& map);
+
+// Maps of which one of the states has a factor.
+std::set<std::string> adapted_maps(const std::vector<const nn::TensorMap*>& states);
+
+// sum [out, in] += factor B A.
+void add_product(const Adapter& adapter, double factor, std::vector<double>& sum);
+
+}  // namespace fedclock::learning

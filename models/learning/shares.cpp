@@ -1,0 +1,116 @@
+// Parts of states: cut, chosen, laid over one another, carried over.
+#include <algorithm>
+
+#include "models/learning/ranked.h"
+#include "models/learning/state_function.h"
+
+namespace fedclock::learning {
+
+namespace {
+
+// The rank in which a share has a tensor: 0 where it has it not, and 1 of what has no rank.
+int64_t rank_in(const Share& share, const std::string& name) {
+  const TensorName parsed = parse_tensor_name(name);
+  if (parsed.kind == TensorKind::kOther) return share.head ? 1 : 0;
+  if (parsed.kind == TensorKind::kMerged) return 0;
+  const bool has_factor = parsed.kind == TensorKind::kA ? share.a : share.b;
+  if (!has_factor || parsed.layer >= std::ssize(share.ranks)) return 0;
+  return share.ranks[static_cast<size_t>(parsed.layer)];
+}
+
+class OfShare : public StateFunction {
+ public:
+  explicit OfShare(const Share& share) : share_(share) {}
+  void add_to(DigestBuilder& name) const override {
+    name.add(share_.ranks.size());
+    for (const int64_t rank : share_.ranks) name.add(rank);
+    name.add(share_.a).add(share_.b).add(share_.head);
+  }
+  bool is_kept() const override { return false; }
+
+ protected:
+  const Share share_;
+};
+
+class Tailored : public OfShare {
+ public:
+  using OfShare::OfShare;
+  const char* what() const override { return "tailored"; }
+  Outcome operator()(const Inputs& inputs, const Task&) const override {
+    ensure(inputs.size() == 1, "tailored() is of a state");
+    nn::TensorMap part;
+    for (const auto& [name, tensor] : *inputs.front()) {
+      const TensorKind kind = parse_tensor_name(name).kind;
+      const int64_t rank = rank_in(share_, name);
+      if (kind == TensorKind::kMerged) {
+        part[name] = tensor;
+      } else if (rank > 0) {
+        const Ranked whole(kind, tensor);
+        const auto same = [&](const Place& p) { return whole.at(p); };
+        part[name] = whole.rank() <= rank ? tensor : whole.make(rank, same);
+      }
+    }
+    return {std::move(part), {}};
+  }
+};
+
+class Only : public OfShare {
+ public:
+  using OfShare::OfShare;
+  const char* what() const override { return "only"; }
+  Outcome operator()(const Inputs& inputs, const Task&) const override {
+    ensure(inputs.size() == 1, "only() is of a state");
+    nn::TensorMap part;
+    for (const auto& [name, tensor] : *inputs.front()) {
+      if (rank_in(share_, name) > 0) part[name] = tensor;
+    }
+    return {std::move(part), {}};
+  }
+};
+
+class LaidOver : public StateFunction {
+ public:
+  const char* what() const override { return "laid over"; }
+  void add_to(DigestBuilder&) const override {}
+  bool is_kept() const override { return false; }
+  Outcome operator()(const Inputs& inputs, const Task&) const override {
+    ensure(inputs.size() == 2, "laid_over() is of two states");
+    nn::TensorMap both = *inputs[1];
+    both.insert(inputs[0]->begin(), inputs[0]->end());
+    return {std::move(both), {}};
+  }
+};
+
+class CarriedOver : public StateFunction {
+ public:
+  explicit CarriedOver(double factor) : factor_(factor) {}
+  const char* what() const override { return "carried over"; }
+  void add_to(DigestBuilder& name) const override { name.add(factor_); }
+  Outcome operator()(const Inputs& inputs, const Task&) const override {
+    ensure(inputs.size() == 3, "carried_over() is of three states");
+    nn::TensorMap carried;
+    for (const auto& [name, tensor] : *inputs[2]) {
+      const Ranked update = Ranked::of(*inputs[2], name);
+      const Ranked now = Ranked::of(*inputs[0], name), start = Ranked::of(*inputs[1], name);
+      now.check_fits(update);
+      start.check_fits(update);
+      ensure(now.rank() >= update.rank() && start.rank() >= update.rank(),
+             "an update of elements that its start, or the state now, has not");
+      carried[name] = update.make(
+          [&](const Place& p) { return now.at(p) + factor_ * (update.at(p) - start.at(p)); });
+    }
+    return {std::move(carried), {}};
+  }
+
+ private:
+  const double factor_;
+};
+
+}  // namespace
+
+Function tailored(const Share& share) { return std::make_shared<const Tailored>(share); }
+Function only(const Share& share) { return std::make_shared<const Only>(share); }
+Function laid_over() { return std::make_shared<const LaidOver>(); }
+Function carried_over(double factor) { return std::make_shared<const CarriedOver>(factor); }
+
+}  // namespace fedclock::learning

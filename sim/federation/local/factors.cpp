@@ -1,0 +1,105 @@
+// Answers that tell apart the two factors of an adapter B A.
+#include <vector>
+
+#include "sim/federation/federation.h"
+
+namespace fedclock::federation {
+
+namespace {
+
+// FFA-LoRA (arXiv 2403.12313).
+class FrozenA : public PlainTraining {
+ public:
+  using PlainTraining::PlainTraining;
+
+  Part part(const Occasion& occasion, int32_t client, const Client& who,
+            const Plan& plan) override {
+    Part part = PlainTraining::part(occasion, client, who, plan);
+    part.job.trained.a = part.up.a = part.down.a = false;
+    return part;
+  }
+};
+
+// RoLoRA (arXiv 2409.02346): B in odd rounds, A in even ones.
+class Alternating : public PlainTraining {
+ public:
+  Alternating(const v1::Local& answer, const LocalInputs& inputs)
+      : PlainTraining(answer, inputs.seed), last_part_(static_cast<size_t>(inputs.clients), -1) {}
+
+  Part part(const Occasion& occasion, int32_t client, const Client& who,
+            const Plan& plan) override {
+    Part part = PlainTraining::part(occasion, client, who, plan);
+    const bool odd = occasion.round % 2 == 1;
+    part.job.trained.a = part.up.a = !odd;
+    part.job.trained.b = part.up.b = odd;
+    // Of the round before it has all but what that round merged, the other factor; within a round
+    // (of a group's parts) the same one changes.
+    const int64_t since = occasion.round - last_part_[static_cast<size_t>(client)];
+    if (since <= 1 && occasion.round > 1) {
+      part.down.a = since == 0 ? !odd : odd;
+      part.down.b = since == 0 ? odd : !odd;
+    }
+    return part;
+  }
+
+  Trained train(learning::Learner& learner, const Part& part,
+                const learning::Value& global) override {
+    last_part_[static_cast<size_t>(part.client)] = part.occasion.round;
+    return PlainTraining::train(learner, part, global);
+  }
+
+ private:
+  std::vector<int64_t> last_part_;  // round of each client
+};
+
+// FedSA-LoRA (arXiv 2410.01463): A is shared; B and the head are each client's own.
+class SharedA : public PlainTraining {
+ public:
+  SharedA(const v1::Local& answer, const LocalInputs& inputs)
+      : PlainTraining(answer, inputs.seed), own_(static_cast<size_t>(inputs.clients)) {}
+
+  Part part(const Occasion& occasion, int32_t client, const Client& who,
+            const Plan& plan) override {
+    Part part = PlainTraining::part(occasion, client, who, plan);
+    part.up.b = part.up.head = part.down.b = part.down.head = false;
+    return part;
+  }
+
+  Trained train(learning::Learner& learner, const Part& part,
+                const learning::Value& global) override {
+    learning::Value& own = own_[static_cast<size_t>(part.client)];
+    learning::Value start = received(learner, part, global);
+    if (own) start = learner.apply(learning::laid_over(), {start, own}, part.name());
+    const learning::Value update = learner.train(start, part.job);
+    learning::Share kept = part.held;
+    kept.a = false;
+    const learning::Value now = learner.apply(learning::only(kept), {update}, part.name());
+    own = own ? learner.apply(learning::laid_over(), {own, now}, part.name()) : now;
+    return {update, sent(learner, part, update)};
+  }
+
+  bool is_personal() const override { return true; }
+  learning::Value model_of(learning::Learner& learner, int32_t client,
+                           const learning::Value& global) override {
+    const learning::Value& own = own_[static_cast<size_t>(client)];
+    return own ? learner.apply(learning::laid_over(), {global, own}, "a client's own model")
+               : global;
+  }
+
+ private:
+  std::vector<learning::Value> own_;  // B and head of each client; empty: as it began
+};
+
+}  // namespace
+
+std::unique_ptr<Local> train_with_frozen_a(const v1::Local& answer, const LocalInputs& inputs) {
+  return std::make_unique<FrozenA>(answer, inputs.seed);
+}
+std::unique_ptr<Local> train_alternating(const v1::Local& answer, const LocalInputs& inputs) {
+  return std::make_unique<Alternating>(answer, inputs);
+}
+std::unique_ptr<Local> train_sharing_a(const v1::Local& answer, const LocalInputs& inputs) {
+  return std::make_unique<SharedA>(answer, inputs);
+}
+
+}  // namespace fedclock::federation

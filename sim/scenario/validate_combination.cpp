@@ -1,0 +1,236 @@
+// Which answers make no sense together, and why. All others can be combined.
+#include <fmt/format.h>
+
+#include "sim/scenario/check.h"
+
+namespace fedclock::scenario {
+namespace {
+
+// One end of a range of whole numbers, where the model says it.
+void at_most(const Fields& holder, std::string_view name, const std::optional<int64_t>& most,
+             const char* what) {
+  if (!most || !holder.has(name) || holder.number(name) <= static_cast<double>(*most)) return;
+  holder.problem(name, fmt::format("must be at most {}, the model's {}", *most, what));
+}
+
+class Combination {
+ public:
+  Combination(const v1::Scenario& scenario, Problems& problems)
+      : scenario_(scenario), f_(scenario.federation()), problems_(problems) {}
+
+  void check() {
+    check_hierarchical();
+    check_alone();
+    check_products();
+    check_bases();
+    check_scaffold();
+    if (f_.selection().has_all() && f_.schedule().deadline().over_selection() > 1) {
+      refuse("federation.schedule.deadline.over_selection",
+             "chooses more clients than the selection, which already takes all: select some of "
+             "them, or leave it out");
+    }
+    if (f_.aggregation().has_padded() && f_.schedule().has_asynchronous()) {
+      refuse("federation.aggregation",
+             "padded pads a single update with zeros, which would erase the rows of the global "
+             "adapter that it does not have: write mean {}, or merge several with buffered");
+    }
+  }
+
+ private:
+  void refuse(const std::string& path, const std::string& reason) {
+    if (!problems_.covers(path)) problems_.add(path, "", reason);
+  }
+
+  void check_hierarchical() {
+    const v1::Hierarchical& schedule = f_.schedule().hierarchical();
+    if (f_.assignment().has_joint()) {
+      if (!f_.schedule().has_hierarchical()) {
+        refuse("federation.assignment",
+               "joint chooses depth and frequency of groups, which only a hierarchical schedule "
+               "has: write schedule { hierarchical { near_iid {} } }");
+      } else if (schedule.has_intra_rounds()) {
+        refuse("federation.schedule.hierarchical.intra_rounds",
+               "is chosen by assignment.joint: remove it, or write joint { fixed_frequency: ... }");
+      }
+    }
+    if (!f_.schedule().has_hierarchical()) return;
+    const bool gateway = schedule.aggregator() == v1::Hierarchical::GATEWAY;
+    if (scenario_.platform().has_simgrid() && (gateway || schedule.has_by_gateway())) {
+      refuse("federation.schedule.hierarchical",
+             "asks for gateways, which a SimGrid platform file does not name: group otherwise, and "
+             "let the aggregator be SERVER or DEVICE");
+      return;
+    }
+    if (gateway && !schedule.has_by_gateway()) {
+      refuse("federation.schedule.hierarchical.aggregator",
+             "GATEWAY merges what is behind one gateway: write by_gateway {} as the grouping");
+    }
+    for (int i = 0; i < scenario_.platform().devices_size(); ++i) {
+      const auto& network = scenario_.platform().devices(i).network();
+      const std::string path = item_path("platform.devices", i) + ".network.gateway";
+      if (schedule.has_by_gateway() && !network.has_gateway()) {
+        refuse(path,
+               "is missing: the schedule groups devices by their gateways; write one, or "
+               "another grouping");
+      } else if (gateway && !network.gateway().has_device()) {
+        refuse(path,
+               "computes nothing, and the schedule merges there: write its `profile` or "
+               "`device`");
+      }
+    }
+  }
+
+  // References that merge nothing.
+  void check_alone() {
+    const bool central = f_.schedule().has_centralized();
+    if (!central && !f_.schedule().has_local_only()) return;
+    const char* name = central ? "centralised training" : "local_only";
+    const v1::Local& local = f_.local();
+    if (!local.has_plain() && !local.has_proximal() && !local.has_frozen_a() &&
+        !local.has_alternating()) {
+      refuse("federation.local", fmt::format("is about what clients and server exchange, and {} "
+                                             "exchanges nothing: write plain {{}}",
+                                             name));
+    }
+    const v1::Assignment& assignment = f_.assignment();
+    if (assignment.has_fisher() || assignment.has_joint() ||
+        (central && !assignment.has_uniform())) {
+      refuse("federation.assignment",
+             fmt::format("gives each client what suits it in a federation; "
+                         "{} has none: write uniform {{}}",
+                         name));
+    }
+    if (f_.selection().has_oort()) {
+      refuse("federation.selection",
+             fmt::format("oort learns from what clients send; in {} they send nothing", name));
+    }
+    if (!f_.aggregation().has_mean() || f_.aggregation().has_server_optimizer()) {
+      refuse("federation.aggregation",
+             fmt::format("has nothing to merge in {}: leave it out", name));
+    }
+  }
+
+  // Aggregations of products B A.
+  void check_products() {
+    const v1::Aggregation& aggregation = f_.aggregation();
+    if (aggregation.has_mean()) return;
+    const v1::Local& local = f_.local();
+    if (local.has_frozen_a() || local.has_alternating() || local.has_shared_a()) {
+      refuse("federation.aggregation",
+             "needs both factors of each adapter, and the local training sends one of them: write "
+             "mean {}");
+    }
+  }
+
+  // Aggregations after which the factors are other ones.
+  void check_bases() {
+    const bool svd = f_.aggregation().has_svd();
+    const bool stacked = f_.aggregation().has_stacked();
+    if (!svd && !stacked) return;
+    const char* why = svd ? "svd gives the factors a new basis at every merge"
+                          : "stacked begins with fresh adapters after every merge";
+    if (f_.aggregation().has_server_optimizer()) {
+      refuse("federation.aggregation.server_optimizer",
+             fmt::format("follows the factors from merge to merge, and {}: leave it out", why));
+    }
+    if (f_.schedule().has_asynchronous() || f_.schedule().has_buffered()) {
+      refuse("federation.aggregation",
+             fmt::format("{}: an update that began earlier cannot be carried over: write mean {{}}",
+                         why));
+    }
+    if (f_.local().has_private_beside_shared()) {
+      refuse("federation.aggregation",
+             fmt::format("{}: a private adapter of an earlier round cannot be mixed with it: write "
+                         "mean {{}}",
+                         why));
+    }
+    if (stacked && f_.schedule().has_hierarchical()) {
+      refuse("federation.aggregation",
+             "stacked changes the base at every merge: groups would train on different bases; "
+             "write another aggregation");
+    }
+  }
+
+  void check_scaffold() {
+    const v1::Local& local = f_.local();
+    if (!local.has_scaffold()) return;
+    if (local.optimizer() != v1::SGD || local.momentum() > 0 || local.weight_decay() > 0 ||
+        local.clip_norm() > 0) {
+      refuse("federation.local.scaffold",
+             "corrects plain SGD steps: write optimizer: SGD, without momentum, weight_decay and "
+             "clip_norm");
+    }
+    const bool shrinks =
+        f_.assignment().uniform().when_too_large() == v1::UniformAssignment::SHRINK_DEPTH;
+    if (!f_.assignment().has_uniform() || shrinks) {
+      refuse("federation.local.scaffold",
+             "has control variates of one shape for all: write assignment { uniform {} }, without "
+             "SHRINK_DEPTH");
+    }
+    if (f_.aggregation().has_svd() || f_.aggregation().has_stacked()) {
+      refuse("federation.local.scaffold",
+             "follows the factors from round to round, and the aggregation gives them a new basis: "
+             "write mean {}");
+    }
+  }
+
+  const v1::Scenario& scenario_;
+  const v1::Federation& f_;
+  Problems& problems_;
+};
+
+}  // namespace
+
+void check_combination(const v1::Scenario& scenario, Problems& problems) {
+  Combination(scenario, problems).check();
+}
+
+void check_assignment_against(const v1::Scenario& scenario, std::optional<int64_t> layers,
+                              std::optional<int64_t> width, Problems& problems) {
+  const v1::Assignment& answer = scenario.federation().assignment();
+  const Fields assignment(answer, "federation.assignment", problems);
+  if (answer.has_uniform()) {
+    const Fields uniform = assignment.child("uniform");
+    if (layers) {
+      uniform.within("depth", 0, static_cast<double>(*layers),
+                     fmt::format("the model has {} layers; leave it out to tune all", *layers));
+    } else {
+      uniform.at_least("depth", 0, "0 tunes the head only");
+    }
+    at_most(uniform, "rank", width, "width");
+  }
+  if (answer.has_capacity()) {
+    const Fields capacity = assignment.child("capacity");
+    for (const char* name : {"lowest_rank", "highest_rank"}) {
+      capacity.at_least(name, 1);
+      at_most(capacity, name, width, "width");
+    }
+    for (int i = 0; i < answer.capacity().ranks_size(); ++i) {
+      const int64_t rank = answer.capacity().ranks(i);
+      const std::string path = item_path(capacity.path("ranks"), i);
+      if (problems.covers(path) || (rank >= 1 && (!width || rank <= *width))) continue;
+      problems.add(path, fmt::format("{}", rank),
+                   width ? fmt::format("must be from 1 to {}, the model's width", *width)
+                         : "must be at least 1");
+    }
+  }
+  if (answer.has_joint()) {
+    const Fields joint = assignment.child("joint");
+    for (const char* name : {"least_depth", "fixed_depth"}) {
+      joint.at_least(name, 1);
+      at_most(joint, name, layers, "layers");
+    }
+  }
+}
+
+std::vector<std::string> needs_numbers(const v1::Scenario& scenario) {
+  const v1::Federation& f = scenario.federation();
+  std::vector<std::string> fields;
+  if (f.selection().has_oort()) fields.emplace_back("federation.selection.oort");
+  if (f.assignment().has_fisher()) fields.emplace_back("federation.assignment.fisher");
+  if (f.assignment().has_joint()) fields.emplace_back("federation.assignment.joint");
+  if (f.local().has_self_pruning()) fields.emplace_back("federation.local.self_pruning");
+  return fields;
+}
+
+}  // namespace fedclock::scenario
