@@ -257,8 +257,10 @@ class GraphLearner : public Learner {
   void save(const Value& state, const std::filesystem::path& folder) override {
     const Graph::Tensors tensors = graph_.tensors(state_of(state));
     const LearnerSpec& spec = task_->spec();
+    const double scale = spec.adapter.alpha / static_cast<double>(spec.adapter.rank);
     nn::write_peft_adapter(
-        folder, spec.architecture, nn::model_type_of(spec.architecture), *tensors,
+        folder, spec.architecture, nn::model_type_of(spec.architecture),
+        with_merged_as_adapters(*tensors, scale),
         {.rank = spec.adapter.rank,
          .alpha = spec.adapter.alpha,
          .dropout = spec.adapter.dropout,

@@ -31,4 +31,27 @@ LearningTask with_merged(const LearningTask& task, const nn::TensorMap& state) {
   return other;
 }
 
+nn::TensorMap with_merged_as_adapters(const nn::TensorMap& state, double scale) {
+  nn::TensorMap result;
+  for (const auto& [name, tensor] : state) {
+    if (parse_tensor_name(name).kind != TensorKind::kMerged) result[name] = tensor;
+  }
+  for (const auto& [name, merged] : state) {
+    const auto [kind, layer, map] = parse_tensor_name(name);
+    if (kind != TensorKind::kMerged) continue;
+    const at::Tensor scaled = merged / scale;
+    const bool wide = merged.size(0) <= merged.size(1);
+    at::Tensor b = wide ? at::eye(merged.size(0)) : scaled;
+    at::Tensor a = wide ? scaled : at::eye(merged.size(1));
+    const auto own = state.find(name_of_a(map));
+    if (own != state.end()) {
+      a = at::cat({own->second, a}, 0);
+      b = at::cat({state.at(name_of_b(map)), b}, 1);
+    }
+    result[name_of_a(map)] = a.contiguous();
+    result[name_of_b(map)] = b.contiguous();
+  }
+  return result;
+}
+
 }  // namespace fedclock::learning

@@ -73,7 +73,7 @@ std::optional<std::pair<int64_t, Target>> parse_name(std::string_view name, int6
   return std::nullopt;
 }
 
-Pairs collect_pairs(const Architecture& a, const TensorMap& adapter, int64_t rank) {
+Pairs collect_pairs(const Architecture& a, const TensorMap& adapter) {
   Pairs pairs;
   for (const auto& [name, tensor] : adapter) {
     if (name == "head.weight" || name == "head.bias") {
@@ -89,11 +89,16 @@ Pairs collect_pairs(const Architecture& a, const TensorMap& adapter, int64_t ran
                       name, a.layers));
     }
     const bool is_a = name.ends_with('a');
+    const int64_t rank = tensor.dim() == 2 ? tensor.size(is_a ? 0 : 1) : 1;
     check_shape(name, tensor, is_a ? std::vector{rank, shape->in} : std::vector{shape->out, rank});
     (is_a ? pairs[*place].a : pairs[*place].b) = tensor.detach();
   }
   for (const auto& [place, pair] : pairs) {
-    if (pair.a.defined() && pair.b.defined()) continue;
+    if (pair.a.defined() && pair.b.defined()) {
+      check_shape(lora_name(place.first, place.second, 'b'), pair.b,
+                  {pair.b.size(0), pair.a.size(0)});
+      continue;
+    }
     throw InputError(
         fmt::format("adapter tensor {} is missing: lora_a and lora_b go together",
                     lora_name(place.first, place.second, pair.a.defined() ? 'b' : 'a')));
@@ -122,17 +127,23 @@ Pair fuse(const Architecture& arch, const Pairs& pairs, int64_t layer, int64_t r
   return {at::cat(all_a), at::block_diag(all_b)};
 }
 
+// What a module of PEFT's holds.
+Pair stored_pair(const Architecture& arch, const Pairs& pairs, const ModuleName& module,
+                 std::pair<int64_t, Target> place, int64_t rank) {
+  return module.parts == 1 ? pairs.at(place) : fuse(arch, pairs, place.first, rank);
+}
+
 // What the tensor file holds.
 TensorMap to_file(const Architecture& arch, const ModelNames& names, const TensorMap& adapter,
                   const Pairs& pairs, int64_t rank) {
   TensorMap file;
   const std::string root = std::string(kRoot) + std::string(names.prefix);
-  for (const auto& [place, pair] : pairs) {
+  for (const auto& [place, own] : pairs) {
     const auto& [layer, target] = place;
     const ModuleName& module = module_name(names, target);
     const std::string path = module_path(names, layer, module);
     if (file.contains(lora_key(root, path, 'A'))) continue;  // q, k or v of a fused map again
-    const Pair stored = module.parts == 1 ? pair : fuse(arch, pairs, layer, rank);
+    const Pair stored = stored_pair(arch, pairs, module, place, rank);
     file.emplace(lora_key(root, path, 'A'), stored.a);
     file.emplace(lora_key(root, path, 'B'), stored.b);
   }
@@ -220,9 +231,15 @@ nlohmann::ordered_json peft_config(const Architecture& arch, const ModelNames& n
   config["alpha_pattern"] = nlohmann::ordered_json::object();
   for (const auto& [place, pair] : pairs) {
     const ModuleName& module = module_name(names, place.second);
-    if (module.parts == 1) continue;
-    config["rank_pattern"][std::string(module.theirs)] = module.parts * settings.rank;
-    config["alpha_pattern"][std::string(module.theirs)] = number(module.parts * settings.alpha);
+    const int64_t usual = module.parts * settings.rank;
+    const int64_t rank = stored_pair(arch, pairs, module, place, settings.rank).a.size(0);
+    if (rank == settings.rank) continue;
+    // The scale alpha / rank is the same for all.
+    const std::string key =
+        rank == usual ? std::string(module.theirs) : module_path(names, place.first, module);
+    config["rank_pattern"][key] = rank;
+    config["alpha_pattern"][key] =
+        number(settings.alpha * static_cast<double>(rank) / static_cast<double>(settings.rank));
   }
   config["fan_in_fan_out"] = names.type == "gpt2";  // its Conv1D holds [in, out]
   config["bias"] = "none";
@@ -371,7 +388,7 @@ void write_peft_adapter(const fs::path& folder, const Architecture& architecture
                         const PeftSettings& settings) {
   const ModelNames& names = model_names(model_type);
   ensure(settings.rank > 0 && settings.alpha >= 0, "an adapter has a rank and a scale");
-  const Pairs pairs = collect_pairs(architecture, adapter, settings.rank);
+  const Pairs pairs = collect_pairs(architecture, adapter);
   write_safetensors(folder / kTensorFile,
                     to_file(architecture, names, adapter, pairs, settings.rank),
                     {{"format", "pt"}});

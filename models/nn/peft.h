@@ -28,6 +28,8 @@ namespace fedclock::nn {
 enum class PeftTask { kSequenceClassification, kCausalLanguageModel };
 
 struct PeftSettings {
+  // Of pairs without another rank; those that have one go into rank_pattern and alpha_pattern, at
+  // the same scale alpha / rank.
   int64_t rank = 0;
   double alpha = 0;
   double dropout = 0;
@@ -35,8 +37,8 @@ struct PeftSettings {
   PeftTask task = PeftTask::kSequenceClassification;
 };
 
-// `adapter` holds "layers.N.<target>.lora_a" [rank, in], "layers.N.<target>.lora_b" [out, rank] for
-// any layers and targets, and "head.weight" [classes, width], "head.bias" [classes] or none. Which
+// `adapter` holds "layers.N.<target>.lora_a" [r, in], "layers.N.<target>.lora_b" [out, r] for any
+// layers and targets, of any rank r each, and "head.weight" [classes, width], "head.bias" [classes] or none. Which
 // modules and layers PEFT has to transform follows from these names. Throws InputError when a name,
 // a shape or half of a pair is wrong.
 void write_peft_adapter(const std::filesystem::path& folder, const Architecture& architecture,

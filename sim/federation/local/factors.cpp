@@ -67,27 +67,40 @@ class SharedA : public PlainTraining {
 
   Trained train(learning::Learner& learner, const Part& part,
                 const learning::Value& global) override {
-    learning::Value& own = own_[static_cast<size_t>(part.client)];
-    learning::Value start = received(learner, part, global);
-    if (own) start = learner.apply(learning::laid_over(), {start, own}, part.name());
-    const learning::Value update = learner.train(start, part.job);
+    Own& own = own_[static_cast<size_t>(part.client)];
     learning::Share kept = part.held;
     kept.a = false;
+    learning::Value start = received(learner, part, global);
+    if (own.b) {
+      const learning::Value b = learner.apply(learning::tailored(kept), {own.b}, part.name());
+      start = learner.apply(learning::laid_over(), {start, b}, part.name());
+    }
+    const learning::Value update = learner.train(start, part.job);
     const learning::Value now = learner.apply(learning::only(kept), {update}, part.name());
-    own = own ? learner.apply(learning::laid_over(), {own, now}, part.name()) : now;
+    own.b = own.b ? learner.apply(learning::laid_over(), {own.b, now}, part.name()) : now;
+    own.ranks.resize(kept.ranks.size());
+    for (size_t layer = 0; layer < kept.ranks.size(); ++layer) {
+      if (kept.ranks[layer] > 0) own.ranks[layer] = kept.ranks[layer];
+    }
     return {update, sent(learner, part, update)};
   }
 
   bool is_personal() const override { return true; }
   learning::Value model_of(learning::Learner& learner, int32_t client,
                            const learning::Value& global) override {
-    const learning::Value& own = own_[static_cast<size_t>(client)];
-    return own ? learner.apply(learning::laid_over(), {global, own}, "a client's own model")
-               : global;
+    const Own& own = own_[static_cast<size_t>(client)];
+    if (own.ranks.empty()) return global;
+    const learning::Value a =
+        learner.apply(learning::tailored({own.ranks}), {global}, "a client's own model");
+    return learner.apply(learning::laid_over(), {a, own.b}, "a client's own model");
   }
 
  private:
-  std::vector<learning::Value> own_;  // B and head of each client; empty: as it began
+  struct Own {
+    learning::Value b;           // and the head; empty: as it began
+    std::vector<int64_t> ranks;  // of its layers; empty: it took no part yet
+  };
+  std::vector<Own> own_;
 };
 
 }  // namespace
