@@ -279,19 +279,48 @@ TrainAndTest read_train_and_test(const TableSpec& spec, const std::filesystem::p
   return {{std::move(train.rows), classes}, {std::move(test.rows), classes}};
 }
 
-void sample_rows(Dataset& dataset, int64_t count, uint64_t seed) {
-  const int64_t rows = std::ssize(dataset.rows);
-  if (count <= 0 || count >= rows) return;
-  std::vector<int64_t> order(rows);
+namespace {
+
+// `count` of the rows, by number, ascending.
+std::vector<int64_t> drawn_rows(const Dataset& dataset, int64_t count, uint64_t seed,
+                                const char* purpose) {
+  std::vector<int64_t> order(dataset.rows.size());
   std::iota(order.begin(), order.end(), 0);
-  Random random(seed, "rows");
+  Random random(seed, purpose);
   random.shuffle(order);
-  order.resize(count);
+  order.resize(static_cast<size_t>(count));
   std::sort(order.begin(), order.end());
+  return order;
+}
+
+}  // namespace
+
+void sample_rows(Dataset& dataset, int64_t count, uint64_t seed) {
+  if (count <= 0 || count >= std::ssize(dataset.rows)) return;
   std::vector<Row> kept;
-  kept.reserve(count);
-  for (const int64_t i : order) kept.push_back(std::move(dataset.rows[i]));
+  for (const int64_t i : drawn_rows(dataset, count, seed, "rows")) {
+    kept.push_back(std::move(dataset.rows[static_cast<size_t>(i)]));
+  }
   dataset.rows = std::move(kept);
+}
+
+Dataset hold_out(Dataset& dataset, int64_t count, uint64_t seed) {
+  if (count >= std::ssize(dataset.rows)) {
+    throw InputError(fmt::format("{} rows are to be held out of {}: leave some to learn from",
+                                 count, dataset.rows.size()));
+  }
+  Dataset held = dataset;
+  held.rows.clear();
+  std::vector<Row> left;
+  const std::vector<int64_t> drawn = drawn_rows(dataset, count, seed, "validation rows");
+  auto next = drawn.begin();
+  for (int64_t i = 0; i < std::ssize(dataset.rows); ++i) {
+    const bool out = next != drawn.end() && *next == i;
+    if (out) ++next;
+    (out ? held.rows : left).push_back(std::move(dataset.rows[static_cast<size_t>(i)]));
+  }
+  dataset.rows = std::move(left);
+  return held;
 }
 
 }  // namespace fedclock::data

@@ -227,20 +227,25 @@ nlohmann::ordered_json peft_config(const Architecture& arch, const ModelNames& n
   add_targets(arch, names, pairs, config);
   config["modules_to_save"] = nullptr;
   if (adapter.contains("head.weight")) config["modules_to_save"] = {names.classifier};
-  config["rank_pattern"] = nlohmann::ordered_json::object();
-  config["alpha_pattern"] = nlohmann::ordered_json::object();
+  // PEFT takes the first key that a module's path ends in: those of one layer stand first.
+  nlohmann::ordered_json ranks = nlohmann::ordered_json::object(), alphas = ranks;
+  nlohmann::ordered_json general_ranks = ranks, general_alphas = ranks;
   for (const auto& [place, pair] : pairs) {
     const ModuleName& module = module_name(names, place.second);
-    const int64_t usual = module.parts * settings.rank;
     const int64_t rank = stored_pair(arch, pairs, module, place, settings.rank).a.size(0);
-    if (rank == settings.rank) continue;
-    // The scale alpha / rank is the same for all.
+    if (module.parts == 1 && rank == settings.rank) continue;
+    const bool general = rank == module.parts * settings.rank;
     const std::string key =
-        rank == usual ? std::string(module.theirs) : module_path(names, place.first, module);
-    config["rank_pattern"][key] = rank;
-    config["alpha_pattern"][key] =
+        general ? std::string(module.theirs) : module_path(names, place.first, module);
+    (general ? general_ranks : ranks)[key] = rank;
+    // The scale alpha / rank is the same for all.
+    (general ? general_alphas : alphas)[key] =
         number(settings.alpha * static_cast<double>(rank) / static_cast<double>(settings.rank));
   }
+  ranks.update(general_ranks);
+  alphas.update(general_alphas);
+  config["rank_pattern"] = ranks;
+  config["alpha_pattern"] = alphas;
   config["fan_in_fan_out"] = names.type == "gpt2";  // its Conv1D holds [in, out]
   config["bias"] = "none";
   config["inference_mode"] = true;

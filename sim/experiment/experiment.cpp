@@ -99,6 +99,9 @@ void Experiment::read_data(Problems& problems) {
     spec.classes.assign(files.classes().begin(), files.classes().end());
     data_ =
         data::read_train_and_test(spec, data_path(files.folder(), files.test(), "task.files.test"));
+    if (files.validation_rows() > 0) {
+      data_.test = data::hold_out(data_.train, files.validation_rows(), files.seed());
+    }
     data::sample_rows(data_.train, files.max_train_rows(), files.seed());
     data::sample_rows(data_.test, files.max_test_rows(), files.seed() + 1);
     require_training_rows(problems);

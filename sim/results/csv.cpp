@@ -80,33 +80,44 @@ std::string clients_csv(const v1::Result& result) {
       "round,client,device,depth,train_rows,train_loss,accuracy,bytes_up,bytes_down,download_s,"
       "train_s,upload_s,wait_s,end_s,critical,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,"
       "download_j,"
-      "train_j,upload_j,wait_j\n";
+      "train_j,upload_j,wait_j,rank,group,parts,staleness\n";
   for (const v1::Round& r : result.rounds()) {
     const v1::ClientRound* critical = last_client(r).client;
     for (const v1::ClientRound& c : r.clients()) {
       const v1::ClientSummary& who = result.clients(c.client());
-      text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", r.round(),
-                          c.client(), csv_field(who.device()), c.depth(), who.train_rows(),
-                          number(c.has_train_loss(), c.train_loss()),
-                          number(c.has_accuracy(), c.accuracy()), c.bytes_up(), c.bytes_down(),
-                          c.download_s(), c.train_s(), c.upload_s(), c.wait_s(), c.end_s(),
-                          &c == critical ? 1 : 0, c.off_s(), lost_columns(lost_in(c)),
-                          joules_columns(c));
+      text += fmt::format(
+          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", r.round(),
+          c.client(), csv_field(who.device()), c.depth(), who.train_rows(),
+          number(c.has_train_loss(), c.train_loss()), number(c.has_accuracy(), c.accuracy()),
+          c.bytes_up(), c.bytes_down(), c.download_s(), c.train_s(), c.upload_s(), c.wait_s(),
+          c.end_s(), &c == critical ? 1 : 0, c.off_s(), lost_columns(lost_in(c)), joules_columns(c),
+          c.rank(), c.has_group() ? fmt::format("{}", c.group()) : "",
+          c.has_parts() ? c.parts() : 1, c.staleness());
     }
   }
   return text;
 }
 
+namespace {
+
+// Of an event: a client's device, the server, or a gateway by its number.
+std::string owner(const v1::Result& result, int32_t client) {
+  if (client >= 0) return csv_field(result.clients(client).device());
+  return client == -1 ? "server" : fmt::format("gateway {}", -2 - client);
+}
+
+}  // namespace
+
 std::string events_csv(const v1::Result& result) {
-  constexpr const char* kPhases[] = {"download", "train", "upload", "merge"};
+  constexpr const char* kPhases[] = {"download", "train",          "upload",
+                                     "merge",    "group_download", "group_upload"};
   constexpr const char* kEnds[] = {"done", "broken", "cancelled"};
   std::string text = "round,client,device,phase,start_s,end_s,bytes,end\n";
   const v1::Events& events = result.events();
   for (int i = 0; i < events.client_size(); ++i) {
     const int32_t client = events.client(i);
     text += fmt::format("{},{},{},{},{},{},{},{}\n", events.round(i),
-                        client < 0 ? "" : fmt::format("{}", client),
-                        client < 0 ? "server" : csv_field(result.clients(client).device()),
+                        client < 0 ? "" : fmt::format("{}", client), owner(result, client),
                         kPhases[events.phase(i)], events.start_s(i), events.end_s(i),
                         events.bytes(i), kEnds[events.end(i)]);
   }

@@ -94,6 +94,7 @@ v1::Federation fed_hello() {
 v1::Federation fdlora() {
   v1::Federation answers = fedit();
   answers.mutable_local()->mutable_private_beside_shared();
+  answers.mutable_aggregation()->mutable_mean()->set_weight_by_rows(false);
   v1::ServerOptimizer& server = *answers.mutable_aggregation()->mutable_server_optimizer();
   server.set_kind(v1::ServerOptimizer::NESTEROV);
   server.set_learning_rate(1.0);
@@ -113,6 +114,7 @@ v1::Federation scaffold() {
   v1::Federation answers = fedit();
   answers.mutable_local()->mutable_scaffold();
   answers.mutable_local()->set_optimizer(v1::SGD);
+  answers.mutable_aggregation()->mutable_mean()->set_weight_by_rows(false);
   return answers;
 }
 
@@ -155,6 +157,7 @@ v1::Federation fedasync() {
 v1::Federation fedbuff() {
   v1::Federation answers = fedit();
   answers.mutable_schedule()->mutable_buffered()->set_size(10);
+  answers.mutable_aggregation()->mutable_mean()->set_weight_by_rows(false);
   return answers;
 }
 

@@ -57,7 +57,6 @@ class SuiteChecker {
     }
     fields.require("settings", "write settings { name: \"default\" }, for the base as it is");
     fields.require("methods", "write methods { name: \"fedit\" set: 'method=\"fedit\"' }");
-    fields.require("claims", "write what the paper says: claims { text: ... of: ... }");
     check_variants("settings", values_.settings());
     check_variants("methods", values_.methods());
     check_seeds();
@@ -136,6 +135,7 @@ class SuiteChecker {
     const int count = values_.seeds_size();
     if (count >= kLeastSeeds) return;
     if (suite_.quick && (count > 0 || values_.quick().seeds_size() > 0)) return;
+    if (values_.claims().empty() && count > 0) return;
     add("seeds", count == 0 ? "not set" : fmt::format("{} of them", count),
         "at least 3 are needed: an interval from fewer says nothing; write seeds: [1, 2, 3]");
   }

@@ -29,6 +29,24 @@ class Combination {
              "chooses more clients than the selection, which already takes all: select some of "
              "them, or leave it out");
     }
+    if (f_.local().has_shared_a() && f_.assignment().uniform().has_depth() &&
+        f_.assignment().uniform().depth() == 0) {
+      refuse("federation.assignment.uniform.depth",
+             "0 tunes the head alone, which shared_a keeps at home: nothing would travel; tune a "
+             "layer");
+    }
+    const bool stale = f_.schedule().has_asynchronous() || f_.schedule().has_buffered() ||
+                       f_.schedule().deadline().late() == v1::Deadline::USED;
+    if (f_.local().has_alternating() && stale) {
+      refuse("federation.local",
+             "alternating trains one factor in each round, and updates of earlier rounds would "
+             "bring the other one: write plain {}, or a schedule that waits for all");
+    }
+    if (f_.local().has_alternating() && f_.aggregation().has_server_optimizer()) {
+      refuse("federation.aggregation.server_optimizer",
+             "goes on moving the factor that the round holds still: leave it out, with a method "
+             "that has none (fedit)");
+    }
     if (f_.aggregation().has_padded() && f_.schedule().has_asynchronous()) {
       refuse("federation.aggregation",
              "padded pads a single update with zeros, which would erase the rows of the global "
@@ -131,7 +149,10 @@ class Combination {
                           : "stacked begins with fresh adapters after every merge";
     if (f_.aggregation().has_server_optimizer()) {
       refuse("federation.aggregation.server_optimizer",
-             fmt::format("follows the factors from merge to merge, and {}: leave it out", why));
+             fmt::format(
+                 "follows the factors from merge to merge, and {}: leave it out, with a method "
+                 "that has none (fedit)",
+                 why));
     }
     if (f_.schedule().has_asynchronous() || f_.schedule().has_buffered()) {
       refuse("federation.aggregation",

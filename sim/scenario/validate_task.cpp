@@ -30,6 +30,7 @@ void check_file_task(const v1::FileTask& task, const Fields& files, Problems& pr
   }
   files.at_least("max_train_rows", 0, "0 means all rows");
   files.at_least("max_test_rows", 0, "0 means all rows");
+  files.at_least("validation_rows", 0, "0 means that the test rows are tested");
   if (task.text_field().empty()) files.problem("text_field", "must name a field of the files");
   if (task.label_field().empty()) {
     files.problem("label_field", "must name a field of the files: rows need labels");

@@ -24,10 +24,11 @@ cost::Work Aggregation::work(const Workload& workload, const std::vector<Update>
   cost::Work sum;
   for (const Update& update : updates) {
     const int64_t elements = workload.elements(update.share);
+    if (elements == 0) continue;
     const cost::Work one = cost::merge_work(elements, 1, workload.spec().bytes_per_element);
     sum.forward_flops += one.forward_flops;
     // Read once each, and the result written once: merge_work() counts both.
-    sum.memory_bytes += &update == &updates.front() ? one.memory_bytes : one.memory_bytes / 2;
+    sum.memory_bytes += sum.memory_bytes == 0 ? one.memory_bytes : one.memory_bytes / 2;
   }
   return sum;
 }

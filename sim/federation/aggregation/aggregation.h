@@ -35,6 +35,8 @@ class Aggregation {
   // What a client has to be sent before it can begin its part with this share.
   virtual int64_t download_bytes(const Workload& workload, int32_t client,
                                  const learning::Share& share);
+  // That has arrived there.
+  virtual void received(int32_t) {}
   // What the client does with it before it trains, flops.
   virtual double unpacking_flops(const Workload&, int32_t) { return 0; }
 };

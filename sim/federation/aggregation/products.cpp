@@ -48,7 +48,7 @@ class Svd : public Aggregation {
 class Stacked : public Aggregation {
  public:
   explicit Stacked(AggregationInputs inputs)
-      : inputs_(std::move(inputs)), known_(static_cast<size_t>(inputs_.clients), 0) {}
+      : inputs_(std::move(inputs)), known_(static_cast<size_t>(inputs_.clients)) {}
 
   learning::Value merge(learning::Learner& learner, const Occasion& occasion,
                         const learning::Value& global,
@@ -69,34 +69,45 @@ class Stacked : public Aggregation {
                          fmt::format("round {}", occasion.round));
   }
 
-  // The stacks of all merges since its last part, or the matrices that they add up to. Fresh
-  // adapters are drawn from the seed; the head comes with the last stack.
+  // The stacks of all merges that the client does not have, or the matrices that they add up to.
+  // Fresh adapters are drawn from the seed; the head comes with the last stack.
   int64_t download_bytes(const Workload& workload, int32_t client,
                          const learning::Share& share) override {
+    Known& known = known_[static_cast<size_t>(client)];
+    known.sent = stacks_.size();
+    known.unpacking_flops = 0;
+    learning::Share missed = share;  // layers of these stacks
+    std::fill(missed.ranks.begin(), missed.ranks.end(), 0);
+    if (known.merges == stacks_.size()) return workload.bytes(missed);
     int64_t stacks = 0;
-    size_t& known = known_[static_cast<size_t>(client)];
-    learning::Share nothing = share;
-    std::fill(nothing.ranks.begin(), nothing.ranks.end(), 0);
-    if (known == stacks_.size()) return workload.bytes(nothing);
-    for (; known < stacks_.size(); ++known) {
-      learning::Share stack = stacks_[known];
-      stack.head = known + 1 == stacks_.size();
+    for (size_t merge = known.merges; merge < stacks_.size(); ++merge) {
+      learning::Share stack = stacks_[merge];
+      stack.head = merge + 1 == stacks_.size();
       stacks += workload.bytes(stack);
+      known.unpacking_flops += product_flops(workload, stack);
+      for (size_t layer = 0; layer < stack.ranks.size(); ++layer) {
+        missed.ranks[layer] = std::max(missed.ranks[layer], stack.ranks[layer]);
+      }
     }
-    return std::min(stacks, workload.bytes_of_matrices(stacks_.back()));
-  }
-
-  // (alpha / rank) B A of the last stack, onto the base: 2 rank in out.
-  double unpacking_flops(const Workload& workload, int32_t) override {
-    double flops = 0;
-    if (stacks_.empty()) return flops;
-    workload.for_each_adapter(stacks_.back(), [&](int64_t rank, int64_t in, int64_t out) {
-      flops += 2.0 * static_cast<double>(rank * in * out);
+    const int64_t matrices = workload.bytes_of_matrices(missed);
+    if (matrices >= stacks) return stacks;
+    known.unpacking_flops = 0;  // an addition for each element
+    workload.for_each_adapter(missed, [&](int64_t, int64_t in, int64_t out) {
+      known.unpacking_flops += static_cast<double>(in * out);
     });
-    return flops;
+    return matrices;
   }
 
-  // The server only hands the stack on; the head it averages.
+  void received(int32_t client) override {
+    Known& known = known_[static_cast<size_t>(client)];
+    known.merges = known.sent;
+  }
+
+  double unpacking_flops(const Workload&, int32_t client) override {
+    return known_[static_cast<size_t>(client)].unpacking_flops;
+  }
+
+  // The server weighs each A and hands the stack on; the head it averages.
   cost::Work work(const Workload& workload, const std::vector<Update>& updates) const override {
     std::vector<Update> heads = updates;
     for (Update& update : heads) {
@@ -104,15 +115,33 @@ class Stacked : public Aggregation {
     }
     cost::Work work = Aggregation::work(workload, heads);
     for (const Update& update : updates) {
+      learning::Share a = update.share;
+      a.b = a.head = false;
+      work.forward_flops += static_cast<double>(workload.elements(a));
       work.memory_bytes += 2.0 * static_cast<double>(workload.bytes(update.share));
     }
     return work;
   }
 
  private:
+  // What a client has, and what it is being sent.
+  struct Known {
+    size_t merges = 0, sent = 0;
+    double unpacking_flops = 0;
+  };
+
+  // (alpha / rank) B A of a stack, onto the base: 2 rank in out.
+  static double product_flops(const Workload& workload, const learning::Share& stack) {
+    double flops = 0;
+    workload.for_each_adapter(stack, [&](int64_t rank, int64_t in, int64_t out) {
+      flops += 2.0 * static_cast<double>(rank * in * out);
+    });
+    return flops;
+  }
+
   AggregationInputs inputs_;
   std::vector<learning::Share> stacks_;  // of each merge
-  std::vector<size_t> known_;            // merges that each client has
+  std::vector<Known> known_;             // of each client
 };
 
 }  // namespace

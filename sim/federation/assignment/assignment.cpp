@@ -69,7 +69,9 @@ std::vector<size_t> levels_by_capacity(const std::vector<double>& step_s, size_t
   std::vector<size_t> result;
   for (const double own_s : step_s) {
     const auto place = std::lower_bound(kinds.begin(), kinds.end(), own_s, std::greater<>());
-    result.push_back(static_cast<size_t>(place - kinds.begin()) * levels / kinds.size());
+    const auto kind = static_cast<size_t>(place - kinds.begin());
+    const size_t last = kinds.size() - 1;
+    result.push_back(last > 0 ? (2 * kind * (levels - 1) + last - 1) / (2 * last) : levels - 1);
   }
   return result;
 }

@@ -38,6 +38,7 @@ struct Observation {
 struct Group {
   std::vector<int32_t> members;  // ascending
   int64_t rows = 0;
+  int32_t chosen = 0;  // of them in a round, 0: all
 };
 
 class Assignment {
@@ -52,6 +53,9 @@ class Assignment {
   // round, how many rounds each group has in it. Empty: the schedule's own number.
   virtual void group(const std::vector<Group>&) {}
   virtual std::vector<int32_t> frequencies(int64_t) { return {}; }
+  // Seconds of a global round that a group does not spend in rounds of its own, mean over groups:
+  // its transfers with the server, the global merge, and the wait for the other groups.
+  virtual void observe_global_merge(double) {}
 };
 
 struct AssignmentInputs {
@@ -87,6 +91,8 @@ std::unique_ptr<Assignment> assign_jointly(const v1::JointAssignment& answer,
 // What the files beside this one share.
 
 // Level of each client among `levels`, by its capacity, slowest first (see CapacityAssignment).
+// With kinds 0, ..., k - 1 of capacity, kind i has level i (levels - 1) / (k - 1), to the
+// nearest, halves down.
 std::vector<size_t> levels_by_capacity(const std::vector<double>& step_s, size_t levels);
 // Whole layers of a share of them.
 int64_t layers_of(double share, int64_t layers);

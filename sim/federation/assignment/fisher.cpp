@@ -91,6 +91,7 @@ class Fisher : public Assignment {
     for (size_t layer = 0; layer < last_.size(); ++layer) {
       if (seen.plan.tuned[layer] == 0) continue;
       Last& last = last_[layer];
+      if (seen.occasion.round < last.round) continue;  // it came late
       if (seen.occasion.round > last.round) last = {seen.occasion.round, 0, 0};
       last.sum += fisher[layer];
       ++last.clients;

@@ -19,9 +19,12 @@ class Joint : public Assignment {
       : answer_(answer),
         inputs_(std::move(inputs)),
         ranks_(static_cast<size_t>(inputs_.layers), inputs_.rank),
+        merge_s_(answer.smoothing()),
         gains_(inputs_.layers, inputs_.has_head, answer.smoothing()),
         times_(compute_s(), bytes(inputs_.bytes_down), bytes(inputs_.bytes_up),
-               answer.smoothing()) {}
+               answer.smoothing()) {
+    if (answer.has_fixed_depth()) ranks_ = last_of(ranks_, answer.fixed_depth());
+  }
 
   void group(const std::vector<Group>& groups) override {
     groups_ = groups;
@@ -39,6 +42,7 @@ class Joint : public Assignment {
     settings.slack = answer_.slack();
     settings.least_depth = answer_.least_depth();
     settings.rho = gains_.rho();
+    if (merge_s_.known()) settings.merge_s = merge_s_.value();
     if (answer_.has_fixed_depth()) settings.fixed_depth = answer_.fixed_depth();
     if (answer_.has_fixed_frequency()) settings.fixed_frequency = answer_.fixed_frequency();
     plans_ = choose_depth_and_frequency(planning, gains_.gains(), settings);
@@ -59,6 +63,7 @@ class Joint : public Assignment {
   }
 
   void observe(const Observation& seen) override { unread_.push_back(seen); }
+  void observe_global_merge(double seconds) override { merge_s_.observe(seconds); }
 
  private:
   std::vector<std::vector<double>> compute_s() const {
@@ -83,21 +88,36 @@ class Joint : public Assignment {
   PlanningGroup planning_group(const Group& group) const {
     PlanningGroup planning;
     planning.rows = static_cast<double>(group.rows);
-    planning.most_depth = inputs_.layers;
-    planning.round_s.assign(static_cast<size_t>(inputs_.layers) + 1, 0);
-    int64_t most = 0;
     for (const int32_t member : group.members) {
       const int64_t holds = held_by_memory(inputs_.most_layers, member, inputs_.layers);
-      most = std::max(most, holds);
-      // R_k(d): the slowest member's, which is waited for.
-      for (int64_t d = 0; d <= inputs_.layers; ++d) {
-        double& round_s = planning.round_s[static_cast<size_t>(d)];
-        round_s =
-            std::max(round_s, times_.expected_s(member, std::min(d, std::max<int64_t>(holds, 1))));
-      }
+      planning.most_depth = std::max(planning.most_depth, holds);
     }
-    planning.most_depth = most;
+    for (int64_t d = 0; d <= inputs_.layers; ++d) {
+      std::vector<double> member_s;
+      for (const int32_t member : group.members) {
+        const int64_t holds = held_by_memory(inputs_.most_layers, member, inputs_.layers);
+        member_s.push_back(times_.expected_s(member, std::min(d, std::max<int64_t>(holds, 1))));
+      }
+      planning.round_s.push_back(expected_slowest(std::move(member_s), group.chosen));
+    }
     return planning;
+  }
+
+  // R_k(d): the mean of the slowest of so many members drawn without repetition,
+  //   sum_i x_(i) C(i - 1, m - 1) / C(n, m)  over the n members' seconds in ascending order.
+  static double expected_slowest(std::vector<double> x, int32_t chosen) {
+    std::sort(x.begin(), x.end());
+    const auto n = static_cast<double>(x.size());
+    const double m = chosen > 0 ? std::min<double>(chosen, n) : n;
+    double expected_s = 0;
+    double share = m / n;  // that the slowest of all is among them
+    for (size_t i = x.size(); i-- > 0;) {
+      expected_s += x[i] * share;
+      const auto below = static_cast<double>(i);  // members that are faster
+      if (below < m) break;
+      share *= (below - m + 1) / below;  // C(i - 2, m - 1) / C(i - 1, m - 1)
+    }
+    return expected_s;
   }
 
   // What arrived since the last time: durations, losses and update norms.
@@ -145,6 +165,7 @@ class Joint : public Assignment {
   std::map<int32_t, size_t> group_of_;
   std::vector<GroupPlan> plans_;
   std::vector<Observation> unread_;
+  MovingAverage merge_s_;
   GainEstimator gains_;
   RoundTimeEstimator times_;
 };

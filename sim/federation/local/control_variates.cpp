@@ -18,13 +18,15 @@ class ControlVariates : public PlainTraining {
       : PlainTraining(answer, inputs.seed),
         clients_(static_cast<double>(inputs.clients)),
         c_(nothing(inputs)),
-        own_(static_cast<size_t>(inputs.clients), c_) {}
+        own_(static_cast<size_t>(inputs.clients), c_),
+        sent_(own_) {}
 
   Part part(const Occasion& occasion, int32_t client, const Client& who,
             const Plan& plan) override {
     Part part = PlainTraining::part(occasion, client, who, plan);
-    part.copies = 2;
+    part.copies = copies();
     part.job.has_controls = true;
+    sent_[static_cast<size_t>(client)] = c_;
     return part;
   }
 
@@ -32,19 +34,22 @@ class ControlVariates : public PlainTraining {
                 const learning::Value& global) override {
     learning::Value& c_i = own_[static_cast<size_t>(part.client)];
     const learning::Value start = received(learner, part, global);
-    const learning::Value update = learner.train(start, part.job, {c_, c_i});
+    const learning::Value& c = sent_[static_cast<size_t>(part.client)];
+    const learning::Value update = learner.train(start, part.job, {c, c_i});
     const learning::Value y_i = sent(learner, part, update);
     const auto rows = static_cast<int64_t>(part.job.rows->size());
     const double k_eta =
         static_cast<double>(part.job.settings.steps_for(rows)) * part.job.learning_rate;
     const learning::Value c_i_new =
-        learner.apply(learning::new_control(1 / k_eta), {c_, start, y_i, c_i}, part.name());
+        learner.apply(learning::new_control(1 / k_eta), {c, start, y_i, c_i}, part.name());
     // Of several parts before a merge, the first old and the last new one.
     const auto [moved, first] = moved_.try_emplace(part.client, c_i, c_i_new);
     if (!first) moved->second.second = c_i_new;
     c_i = c_i_new;
     return {update, y_i};
   }
+
+  int64_t copies() const override { return 2; }
 
   void merged(learning::Learner& learner, const std::vector<int32_t>& clients) override {
     std::vector<learning::Value> inputs = {c_};
@@ -67,9 +72,10 @@ class ControlVariates : public PlainTraining {
     return inputs.learner->apply(learning::only(none), {inputs.initial}, "control variates");
   }
 
-  double clients_;                    // N
-  learning::Value c_;                 // the server's
-  std::vector<learning::Value> own_;  // c_i
+  double clients_;                     // N
+  learning::Value c_;                  // the server's
+  std::vector<learning::Value> own_;   // c_i
+  std::vector<learning::Value> sent_;  // c as each client was sent it with its last part
   // c_i before and after, of clients whose updates are not merged yet.
   std::map<int32_t, std::pair<learning::Value, learning::Value>> moved_;
 };

@@ -18,6 +18,12 @@ class FrozenA : public PlainTraining {
     part.job.trained.a = part.up.a = part.down.a = false;
     return part;
   }
+
+  learning::Share whole(int64_t, const std::vector<int64_t>& ranks) const override {
+    learning::Share whole{ranks};
+    whole.a = false;
+    return whole;
+  }
 };
 
 // RoLoRA (arXiv 2409.02346): B in odd rounds, A in even ones.
@@ -35,11 +41,18 @@ class Alternating : public PlainTraining {
     // Of the round before it has all but what that round merged, the other factor; within a round
     // (of a group's parts) the same one changes.
     const int64_t since = occasion.round - last_part_[static_cast<size_t>(client)];
-    if (since <= 1 && occasion.round > 1) {
+    if (since <= 1) {  // in round 1: of an earlier part in it
       part.down.a = since == 0 ? !odd : odd;
       part.down.b = since == 0 ? odd : !odd;
     }
     return part;
+  }
+
+  // What the round before merged.
+  learning::Share whole(int64_t round, const std::vector<int64_t>& ranks) const override {
+    learning::Share whole{ranks};
+    if (round > 1) (round % 2 == 1 ? whole.b : whole.a) = false;
+    return whole;
   }
 
   Trained train(learning::Learner& learner, const Part& part,
@@ -83,6 +96,12 @@ class SharedA : public PlainTraining {
       if (kept.ranks[layer] > 0) own.ranks[layer] = kept.ranks[layer];
     }
     return {update, sent(learner, part, update)};
+  }
+
+  learning::Share whole(int64_t, const std::vector<int64_t>& ranks) const override {
+    learning::Share whole{ranks};
+    whole.b = whole.head = false;
+    return whole;
   }
 
   bool is_personal() const override { return true; }

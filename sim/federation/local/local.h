@@ -40,6 +40,12 @@ class Local {
   };
   virtual Trained train(learning::Learner& learner, const Part& part,
                         const learning::Value& global) = 0;
+  // What a whole global state is, on its way to those who have the one before; and how many states
+  // travel, down and up.
+  virtual learning::Share whole(int64_t, const std::vector<int64_t>& ranks) const {
+    return {ranks};
+  }
+  virtual int64_t copies() const { return 1; }
   // The server has merged what these clients sent.
   virtual void merged(learning::Learner&, const std::vector<int32_t>&) {}
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <deque>
 #include <limits>
+#include <set>
 
 #include "models/common/error.h"
 #include "sim/federation/schedule/flights.h"
@@ -61,7 +62,7 @@ class Server {
     for (Arrival& one : flights_.take()) buffer_.push_back(std::move(one));
     const int64_t last = f_.recorder.last_round();
     for (Arrival& one : buffer_) {  // never merged
-      one.record.dropped = true;
+      lose_part(one.record);
       record(one, last);
     }
     co_return global_;
@@ -74,12 +75,14 @@ class Server {
     co_return co_await f_.begins_round(round_, participants_, 1, reachable);
   }
 
+  bool is_full() const { return std::ssize(buffer_) >= terms_.size; }
+
   // Until the buffer is full; false when nobody is left to fill it.
   kernel::Task<bool> collect() {
-    while (std::ssize(buffer_) < terms_.size) {
-      launch();
-      double until_s = kForEver;
+    launch();
+    while (!is_full()) {
       if (flights_.empty()) {
+        double until_s = kForEver;
         for (const int32_t client : participants_) {
           until_s = std::min(until_s, f_.platform.next_reachable_s(static_cast<size_t>(client)));
         }
@@ -89,23 +92,28 @@ class Server {
           co_return false;
         }
         co_await f_.simulation.sleep_until(until_s);
-        continue;
+      } else {
+        co_await flights_.wait(kForEver);
+        for (Arrival& one : flights_.take()) sort_in(std::move(one));
       }
-      co_await flights_.wait(kForEver);
-      for (Arrival& one : flights_.take()) sort_in(std::move(one));
+      if (!is_full()) launch();
     }
     co_return true;
   }
 
-  // As many work at any time as the selection takes; whoever is in the buffer has to wait for what
-  // becomes of it only where that is full.
+  // As many work at any time as the selection takes. Whoever is in the buffer goes on at once, but
+  // where that is full (others came with those of the last merge): then it waits for the next one.
   void launch() {
+    std::set<int32_t> waiting = flights_.busy();
+    if (is_full()) {
+      for (const Arrival& one : buffer_) waiting.insert(one.record.client);
+    }
     const int32_t places = f_.answers.selection->usual(static_cast<int32_t>(f_.clients.size())) -
-                           static_cast<int32_t>(flights_.busy().size());
+                           static_cast<int32_t>(waiting.size());
     if (places <= 0) return;
     std::vector<int32_t> idle;
     for (const int32_t client : participants_) {
-      if (flights_.busy().contains(client)) continue;
+      if (waiting.contains(client)) continue;
       if (f_.platform.is_reachable(static_cast<size_t>(client))) idle.push_back(client);
     }
     const int64_t draw = part_++;
@@ -120,12 +128,7 @@ class Server {
       buffer_.push_back(std::move(one));
       return;
     }
-    if (one.update) {  // too old
-      one.record.dropped = true;
-      one.record.lost_s = one.record.end_s - one.record.start_s;
-      one.record.lost_bytes_up = one.record.upload.bytes;
-      one.record.lost_bytes_down = one.record.download.bytes;
-    }
+    if (one.update) lose_part(one.record);  // too old
     record(one, round_);
   }
 
@@ -143,8 +146,9 @@ class Server {
       record(one, round_);
       buffer_.pop_front();
     }
-    std::sort(updates.begin(), updates.end(),
-              [](const Update& a, const Update& b) { return a.client < b.client; });
+    // A client may be there twice.
+    std::stable_sort(updates.begin(), updates.end(),
+                     [](const Update& a, const Update& b) { return a.client < b.client; });
     return updates;
   }
 

@@ -82,7 +82,10 @@ kernel::Task<learning::Value> run_with_deadline(Federation& f) {
     f.end_round(number, global);
   }
   co_await rounds.flights.cancel();
-  for (Arrival& one : rounds.flights.take()) rounds.arrivals.push_back(std::move(one));
+  for (Arrival& one : rounds.flights.take()) {  // never merged
+    lose_part(one.record);
+    rounds.arrivals.push_back(std::move(one));
+  }
   if (f.recorder.last_round() > 0) rounds.settle(f.recorder.last_round());
   co_return global;
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <deque>
 #include <limits>
+#include <set>
 
 #include "models/common/error.h"
 #include "sim/federation/grouping/near_iid.h"
@@ -107,6 +108,7 @@ class GroupRounds {
     record_ = {.group = number_, .depth = 0, .frequency = t_k};
     parts_.clear();
     trained_ = {};
+    rounds_s_ = 0;
     const std::optional<Update> update = co_await rounds(round, t_k, global);
     record_.end_s = f_.simulation.now_s();
     co_return update;
@@ -115,7 +117,9 @@ class GroupRounds {
   // Of the last run().
   const results::GroupRecord& record() const { return record_; }
   const std::vector<ClientRecord>& parts() const { return parts_; }
-  const Group& group() const { return group_; }
+  int32_t chosen() const { return usual_; }
+  // Spent in rounds of its own, without the transfers between its aggregator and the server.
+  double rounds_s() const { return rounds_s_; }
 
  private:
   Place find_aggregator() const {
@@ -139,33 +143,36 @@ class GroupRounds {
 
   kernel::Task<std::optional<Update>> rounds(int64_t round, int32_t t_k, learning::Value state) {
     const bool far = aggregator_.kind != Place::kServer;
+    const int64_t copies = f_.answers.local->copies();
     if (far) {
-      learning::Share whole;
-      whole.ranks = f_.initial_ranks;
-      record_.bytes_down = f_.workload.bytes(whole);
-      if (!co_await group_transfer(f_, round, Event::GROUP_DOWNLOAD, aggregator_,
+      const learning::Share whole = f_.answers.local->whole(round, f_.initial_ranks);
+      const int64_t bytes = copies * f_.workload.bytes(whole);
+      if (!co_await group_transfer(f_, round, Event::GROUP_DOWNLOAD, aggregator_, bytes,
                                    record_.bytes_down)) {
         co_return std::nullopt;
       }
     }
+    const double start_s = f_.simulation.now_s();
     for (int32_t part = 0; part < t_k; ++part) {
       const Occasion occasion{round, part, number_};
       const std::vector<Update> updates = co_await part_of(occasion, state);
       if (updates.empty()) continue;
-      // What a single group merges on the server is the global merge.
       if (!co_await merge_work(f_, round, updates, aggregator_)) continue;
       state = f_.answers.aggregation->merge(f_.learner, occasion, state, updates);
       for (const Update& update : updates) widen(trained_, update.share);
     }
+    rounds_s_ = f_.simulation.now_s() - start_s;
     if (trained_.ranks.empty()) co_return std::nullopt;
     if (far) {
-      record_.bytes_up = f_.workload.bytes(trained_);
-      if (!co_await group_transfer(f_, round, Event::GROUP_UPLOAD, aggregator_, record_.bytes_up)) {
+      const int64_t bytes = copies * f_.workload.bytes(trained_);
+      if (!co_await group_transfer(f_, round, Event::GROUP_UPLOAD, aggregator_, bytes,
+                                   record_.bytes_up)) {
         co_return std::nullopt;
       }
     }
+    // At the ranks that travel: the SVD of a merge may have given it more.
     const learning::Value sent =
-        f_.learner.apply(learning::only(trained_), {state}, "round " + std::to_string(round));
+        f_.learner.apply(learning::tailored(trained_), {state}, "round " + std::to_string(round));
     co_return Update{number_, group_.rows, sent, trained_};
   }
 
@@ -227,6 +234,7 @@ class GroupRounds {
   results::GroupRecord record_;
   std::vector<ClientRecord> parts_;  // one of each client
   learning::Share trained_;          // in this global round
+  double rounds_s_ = 0;
 };
 
 std::vector<int32_t> frequencies(Federation& f, int64_t round, size_t groups) {
@@ -238,7 +246,10 @@ std::vector<int32_t> frequencies(Federation& f, int64_t round, size_t groups) {
 }
 
 // Puts the groups' records into the round, clients in order; those whose updates are merged.
-std::vector<int32_t> settle(Federation& f, int64_t round, const std::deque<GroupRounds>& groups) {
+std::vector<int32_t> settle(Federation& f, int64_t round, const std::deque<GroupRounds>& groups,
+                            const std::vector<Update>& updates) {
+  std::set<int32_t> sent;  // groups
+  for (const Update& update : updates) sent.insert(update.client);
   std::vector<ClientRecord> all;
   for (const GroupRounds& group : groups) {
     f.recorder.round(round).groups.push_back(group.record());
@@ -249,7 +260,7 @@ std::vector<int32_t> settle(Federation& f, int64_t round, const std::deque<Group
   std::vector<int32_t> merged;
   for (const ClientRecord& record : all) {
     f.recorder.add_client(round, record);
-    if (!record.dropped) merged.push_back(record.client);
+    if (!record.dropped && sent.contains(record.group)) merged.push_back(record.client);
   }
   return merged;
 }
@@ -267,6 +278,7 @@ kernel::Task<learning::Value> run_hierarchical(Federation& f) {
       group.rows += std::ssize(*f.clients[static_cast<size_t>(member)].train_rows);
     }
     groups.emplace_back(f, static_cast<int32_t>(groups.size()), group, participants.size());
+    group.chosen = groups.back().chosen();
   }
   f.answers.assignment->group(known);
   std::vector<int32_t> reachable;
@@ -279,7 +291,7 @@ kernel::Task<learning::Value> run_hierarchical(Federation& f) {
       tasks.push_back(groups[k].run(number, t[k], global));
     }
     const std::vector<Update> updates = arrived(co_await kernel::when_all(std::move(tasks)));
-    const std::vector<int32_t> merged = settle(f, number, groups);
+    const std::vector<int32_t> merged = settle(f, number, groups, updates);
     if (!updates.empty()) {
       // A single group on the server has been merged there already.
       const bool again =
@@ -292,6 +304,11 @@ kernel::Task<learning::Value> run_hierarchical(Federation& f) {
         global = f.merge({number}, global, updates, merged);
       }
     }
+    double rounds_s = 0;
+    for (const GroupRounds& group : groups) rounds_s += group.rounds_s();
+    f.answers.assignment->observe_global_merge(f.simulation.now_s() -
+                                               f.recorder.round(number).start_s -
+                                               rounds_s / static_cast<double>(groups.size()));
     f.end_round(number, global);
   }
   co_return global;

@@ -21,7 +21,8 @@ kernel::Task<std::optional<learning::Value>> train_alone(Federation& f, int64_t 
     give_up_part(f, record);
     co_return std::nullopt;
   }
-  const learning::Value update = f.learner.train(own, part.job);
+  const learning::Value held = f.learner.apply(learning::tailored(part.held), {own}, part.name());
+  const learning::Value update = f.learner.train(held, part.job);
   finish_part(f, record, part, update);
   co_return update;
 }

@@ -171,6 +171,10 @@ void finish_part(Federation& f, ClientRecord& record, const Part& part,
 
 void give_up_part(Federation& f, ClientRecord& record) {
   record.end_s = f.simulation.now_s();
+  lose_part(record);
+}
+
+void lose_part(ClientRecord& record) {
   record.dropped = true;
   record.lost_s = record.download.seconds + record.train.seconds + record.upload.seconds;
   record.lost_bytes_down = record.download.bytes;
@@ -214,6 +218,7 @@ kernel::Task<bool> run_part(Federation& f, const Part& part, ClientRecord& recor
         part.copies * f.answers.aggregation->download_bytes(f.workload, part.client, part.down);
     Phase down{Event::DOWNLOAD, bytes, {}, merged_at};
     if (!co_await run_phase(f, round, record, std::move(down), on_break)) co_return false;
+    f.answers.aggregation->received(part.client);
   }
   if (!co_await train_on_device(f, record, part, on_break)) co_return false;
   if (!travels) co_return true;
@@ -226,9 +231,10 @@ kernel::Task<bool> run_part(Federation& f, const Part& part, ClientRecord& recor
 kernel::Task<std::optional<Update>> client_round(Federation& f, Occasion occasion, int32_t client,
                                                  learning::Value global, OnBreak on_break,
                                                  ClientRecord& record, Place merged_at) {
-  const Plan plan = f.answers.assignment->plan(occasion, client);
+  const Plan assigned = f.answers.assignment->plan(occasion, client);
   const Part part =
-      f.answers.local->part(occasion, client, f.clients[static_cast<size_t>(client)], plan);
+      f.answers.local->part(occasion, client, f.clients[static_cast<size_t>(client)], assigned);
+  const Plan plan{part.job.trained.ranks, part.held.ranks};  // ranks may have been pruned
   begin_part(f, record, plan);
   bool done = false;
   try {
@@ -275,11 +281,12 @@ int32_t event_owner(Place place) {
 }
 
 // Something at a place, from the start again where it breaks off. The seconds of the attempt that
-// succeeded.
+// succeeded; the bytes of all of them are added to `travelled`.
 kernel::Task<std::optional<double>> until_done(Federation& f, int64_t round, Event::Phase phase,
                                                Place place, int64_t bytes,
                                                std::function<DeviceOperation()> start,
-                                               std::function<double()> next_possible_s) {
+                                               std::function<double()> next_possible_s,
+                                               int64_t* travelled = nullptr) {
   for (int32_t attempt = 0; attempt < OnBreak{}.max_attempts; ++attempt) {
     const double start_s = f.simulation.now_s();
     Event::End end = Event::DONE;
@@ -291,12 +298,14 @@ kernel::Task<std::optional<double>> until_done(Federation& f, int64_t round, Eve
     }
     const double end_s = f.simulation.now_s();
     const double through = end == Event::DONE ? 1 : operation.done();
+    const auto moved = static_cast<int64_t>(through * static_cast<double>(bytes));
+    if (travelled != nullptr) *travelled += moved;
     add_attempt(f, {.phase = phase,
                     .client = event_owner(place),
                     .round = round,
                     .start_s = start_s,
                     .end_s = end_s,
-                    .bytes = static_cast<int64_t>(through * static_cast<double>(bytes)),
+                    .bytes = moved,
                     .end = end});
     if (end == Event::DONE) co_return end_s - start_s;
     const double back_s = next_possible_s();
@@ -339,7 +348,7 @@ kernel::Task<std::optional<double>> merge_work(Federation& f, int64_t round,
 }
 
 kernel::Task<bool> group_transfer(Federation& f, int64_t round, Event::Phase phase,
-                                  Place aggregator, int64_t bytes) {
+                                  Place aggregator, int64_t bytes, int64_t& travelled) {
   const bool up = phase == Event::GROUP_UPLOAD;
   const bool gateway = aggregator.kind == Place::kGateway;
   const auto start = [&f, up, gateway, aggregator, bytes] {
@@ -354,7 +363,7 @@ kernel::Task<bool> group_transfer(Federation& f, int64_t round, Event::Phase pha
                    : f.platform.next_reachable_s(aggregator.index);
   };
   const auto seconds =
-      co_await until_done(f, round, phase, aggregator, bytes, start, next_possible_s);
+      co_await until_done(f, round, phase, aggregator, bytes, start, next_possible_s, &travelled);
   co_return seconds.has_value();
 }
 

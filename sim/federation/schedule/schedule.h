@@ -39,11 +39,13 @@ kernel::Task<std::optional<Update>> client_round(Federation& federation, Occasio
                                                  platform::Place merged_at = {});
 
 // What is the same for every part of a client in a round: it begins; its training is handed to the
-// learner, from the state that it was sent; or it is given up, and all that it did was for nothing.
+// learner, from the state that it was sent; or it is given up; and where nothing of it is merged,
+// all that it did was for nothing.
 void begin_part(Federation& federation, results::ClientRecord& record, const Plan& plan);
 void finish_part(Federation& federation, results::ClientRecord& record, const Part& part,
                  const learning::Value& update);
 void give_up_part(Federation& federation, results::ClientRecord& record);
+void lose_part(results::ClientRecord& record);
 
 // Training alone, on a device, in the same way; its time, work and energy go into the record.
 kernel::Task<bool> train_on_device(Federation& federation, results::ClientRecord& record,
@@ -57,9 +59,10 @@ kernel::Task<std::optional<double>> work_on_server(Federation& federation, int64
 kernel::Task<std::optional<double>> merge_work(Federation& federation, int64_t round,
                                                const std::vector<Update>& updates,
                                                platform::Place at = {});
-// A group's state between its aggregator and the server; false when it never gets through.
+// A group's state between its aggregator and the server; false when it never gets through. What has
+// travelled, broken attempts included, is added to `travelled`.
 kernel::Task<bool> group_transfer(Federation& federation, int64_t round, v1::Event::Phase phase,
-                                  platform::Place aggregator, int64_t bytes);
+                                  platform::Place aggregator, int64_t bytes, int64_t& travelled);
 
 // Updates in client order, without those that were given up.
 std::vector<Update> arrived(const std::vector<std::optional<Update>>& updates);

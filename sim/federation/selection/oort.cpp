@@ -70,7 +70,9 @@ class Oort : public Selection {
   double statistical(Known& known) {
     if (!known.statistical) {
       const double squares = learner_.training_numbers(known.seen.update).mean_square_loss;
-      known.statistical = static_cast<double>(known.seen.rows) * std::sqrt(squares);
+      // A training that diverged says nothing of what its rows are worth.
+      known.statistical =
+          std::isfinite(squares) ? static_cast<double>(known.seen.rows) * std::sqrt(squares) : 0;
     }
     return *known.statistical;
   }

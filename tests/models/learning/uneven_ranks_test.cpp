@@ -42,15 +42,20 @@ TEST_CASE("a fresh adapter: a smaller rank is the first rows of a larger one") {
   CHECK(some.at("layers.2.v.lora_b").size(1) == 3);
 }
 
-// What was merged in three maps: beside an adapter, where out < in and where there is none.
+// What was merged beside adapters (q, v) and where there are none, in maps with out = in, out < in
+// and out > in.
 nn::TensorMap with_something_merged(const LearningTask& task) {
   nn::TensorMap state = trained_state(task, {3, 0, 2, 1});
   Random random(8, "test: merged");
-  for (const char* map : {"layers.0.v", "layers.1.q", "layers.2.down"}) {
+  for (const auto& [layer, target] : {std::pair(0, nn::Target::kV),
+                                      {1, nn::Target::kQ},
+                                      {2, nn::Target::kDown},
+                                      {2, nn::Target::kUp}}) {
+    const nn::LinearShape shape = *nn::linear_shape(task.architecture(), target);
+    const std::string map = nn::layer_tensor(layer, nn::target_name(target));
     nn::TensorMap pair;
-    const bool down = std::string(map).ends_with("down");
-    add_adapter(pair, map, 5, down ? 24 : 16, 16, random);
-    state[std::string(map) + ".merged"] = (0.05 * product(pair, map)).to(at::kFloat);
+    add_adapter(pair, map, 5, shape.in, shape.out, random);
+    state[map + ".merged"] = (0.05 * product(pair, map)).to(at::kFloat);
   }
   return state;
 }
@@ -108,12 +113,12 @@ TEST_CASE("PEFT: ranks that differ are in its patterns, alpha / rank is the same
     ++pairs;
     other_ranks += tensor.size(0) != 2;
   }
-  // q and v of layers 0, 2 and 3, what was merged in 1 and down in 2; of layer 2 only q and v
-  // are 2.
-  CHECK(pairs == 8);
-  CHECK(other_ranks == 6);
-  CHECK(config["rank_pattern"].size() == 6);
-  CHECK(config["alpha_pattern"].size() == 6);
+  // q and v of layers 0, 2 and 3, what was merged in 1, down and up in 2; of rank 2 are q and v
+  // there.
+  CHECK(pairs == 9);
+  CHECK(other_ranks == 7);
+  CHECK(config["rank_pattern"].size() == 7);
+  CHECK(config["alpha_pattern"].size() == 7);
 }
 
 }  // namespace

@@ -219,7 +219,9 @@ TEST_CASE("adapters that do not fit are refused when written") {
   refuses({{"layers.2.q.lora_a", at::zeros({3, 8})}}, "layers.2.q.lora_a has no place");
   refuses({{"layers.0.gate.lora_a", at::zeros({3, 8})}}, "layers.0.gate.lora_a has no place");
   refuses({{"layers.00.q.lora_a", at::zeros({3, 8})}}, "layers.00.q.lora_a has no place");
-  refuses({{"layers.0.q.lora_a", at::zeros({2, 8})}}, "is [2, 8] of Float, expected [3, 8]");
+  refuses({{"layers.0.q.lora_a", at::zeros({3, 9})}}, "is [3, 9] of Float, expected [3, 8]");
+  refuses({{"layers.0.q.lora_a", at::zeros({3, 8})}, {"layers.0.q.lora_b", at::zeros({8, 2})}},
+          "is [8, 2] of Float, expected [8, 3]");
   refuses({{"head.weight", at::zeros({4, 9})}}, "head.weight is [4, 9]");
   CHECK_THROWS_AS(write_peft_adapter(folder.path(), a, "t5", {}, kSettings), InputError);
 }

@@ -221,6 +221,43 @@ TEST_CASE("hierarchical, on the fastest device: others' updates come over its li
   test::check_conserved(result);
 }
 
+TEST_CASE("hierarchical: gateways are sent, and send, what their clients exchange") {
+  const Workload work = timed_workload();
+  const auto of = [&](bool a, bool b, bool head) { return work.bytes({{4, 4}, a, b, head}); };
+  struct Expected {
+    const char* method;
+    std::vector<int64_t> down, up;  // of each round
+  };
+  const int64_t all = of(true, true, true), b = of(false, true, true), a = of(true, false, true);
+  const int64_t a_alone = of(true, false, false);
+  for (const Expected& expected : std::vector<Expected>{
+           {"fedit", {all, all, all}, {all, all, all}},
+           {"ffa_lora", {b, b, b}, {b, b, b}},
+           {"fedsa_lora", {a_alone, a_alone, a_alone}, {a_alone, a_alone, a_alone}},
+           {"rolora", {all, b, a}, {b, a, b}},
+           {"scaffold", {2 * all, 2 * all, 2 * all}, {2 * all, 2 * all, 2 * all}}}) {
+    CAPTURE(expected.method);
+    const v1::Result result = result_of(
+        with(behind_gateways(), {std::string("method=") + expected.method,
+                                 hierarchical("by_gateway:{} aggregator:GATEWAY intra_rounds:2")}));
+    for (int number = 1; number <= 3; ++number) {
+      const v1::Round& round = result.rounds(number);
+      CAPTURE(number);
+      const auto at = static_cast<size_t>(number - 1);
+      for (const v1::GroupRound& group : round.groups()) {
+        CHECK(group.bytes_down() == expected.down[at]);
+        CHECK(group.bytes_up() == expected.up[at]);
+      }
+      // Members: the first part of the round as the group, the second what the group has merged.
+      for (const v1::ClientRound& c : round.clients()) {
+        CHECK(c.bytes_up() == 2 * expected.up[at]);
+        CHECK(c.bytes_down() == expected.down[at] + expected.up[at]);
+      }
+    }
+    test::check_conserved(result);
+  }
+}
+
 TEST_CASE("hierarchical: HierFAVG is by gateway, twice before the cloud") {
   const v1::Result named = result_of(with(behind_gateways(), {"method=hierfavg"}));
   const v1::Result written = result_of(

@@ -25,7 +25,8 @@ TEST_CASE("HierFedLoRA with one group, one round of it and full depth is FedIT, 
 
 TEST_CASE("FedBuff that waits for all of equal devices is FedIT, to the last bit") {
   const std::vector<std::string> equal = {
-      "federation.selection={all:{}}", "platform.devices[1].device.modes[0].fp32_tflops=0.5",
+      "federation.selection={all:{}}", "federation.aggregation={mean:{weight_by_rows:true}}",
+      "platform.devices[1].device.modes[0].fp32_tflops=0.5",
       "platform.devices[1].device.memory_bandwidth_gb_s=25",
       "platform.devices[1].network={up_mbit_s:8 down_mbit_s:16 latency_s:0.01}"};
   const auto with = [&](std::vector<std::string> more) {
