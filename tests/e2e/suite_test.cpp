@@ -80,8 +80,8 @@ TEST_CASE("a quick suite says that it is one, and is the same in another checkou
   CHECK_THAT(table, !Contains("| reproduced") && !Contains("not reproduced |"));
   REQUIRE(here.run("suite copy/suites/tiny.textproto --quick --no-store --out c").code == 0);
   for (const std::string method : {"fast", "slow"}) {
-    CHECK(read_file(here / ("c/runs/iid/" + method + "/seed-1/result.pb")) ==
-          read_file(here / ("results/tiny-quick/runs/iid/" + method + "/seed-1/result.pb")));
+    const fs::path run = fs::path("runs") / "iid" / method / "seed-1" / "result.pb";
+    CHECK(read_file((here / "c") / run) == read_file((here / "results/tiny-quick") / run));
   }
   // Results of other settings are not lost.
   const Ran other = here.run(kSuite + " --out c");

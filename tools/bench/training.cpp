@@ -157,7 +157,7 @@ nlohmann::ordered_json description(const Workload& work) {
       {"tied_head", a.tied_head},
       {"rank", work.task.adapter.rank},
       {"alpha", work.task.adapter.alpha},
-      {"depth", work.job.depth},
+      {"depth", work.job.trained.depth()},
       {"optimizer", work.job.settings.optimizer == learning::OptimizerKind::kSgd ? "sgd" : "adamw"},
       {"learning_rate", work.job.learning_rate},
       {"weight_decay", work.job.settings.weight_decay},
@@ -244,7 +244,7 @@ void register_benchmarks(nn::Precision precision) {
         ->UseRealTime();
   }
   for (const auto& work : all_workloads(precision)) {
-    if (work->architecture.kind == nn::Kind::kDecoder || work->job.depth < 6) continue;
+    if (work->architecture.kind == nn::Kind::kDecoder || work->job.trained.depth() < 6) continue;
     benchmark::RegisterBenchmark((work->name + "/evaluate").c_str(),
                                  [work](benchmark::State& state) { evaluate(state, *work); })
         ->Unit(benchmark::kMillisecond)

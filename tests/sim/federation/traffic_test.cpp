@@ -136,9 +136,9 @@ TEST_CASE(
 }
 
 TEST_CASE("traffic: HetLoRA and FlexLoRA, each kind of board its rank") {
-  // The slower kind has the first of the ranks 2, 4, 8, the faster one that of place 1 x 3 / 2 = 1.
+  // The slower kind has the first of the ranks 2, 4, 8, the faster one the last.
   const int64_t two = bytes(share({2, 2}), 2 * (a_elements(2) + b_elements(2)) + kHead);
-  const int64_t four = bytes(share({4, 4}), 2 * (a_elements(4) + b_elements(4)) + kHead);
+  const int64_t eight = bytes(share({8, 8}), 2 * (a_elements(8) + b_elements(8)) + kHead);
   // HetLoRA prunes by numbers; without that, it needs none.
   const std::vector<std::string> plain = {
       "method=hetlora", "federation.local={plain:{} steps:6 batch_size:16 learning_rate:0.01}"};
@@ -148,7 +148,7 @@ TEST_CASE("traffic: HetLoRA and FlexLoRA, each kind of board its rank") {
     for (const auto& clients : rounds) {
       for (int32_t client = 0; client < 4; ++client) CHECK(clients.at(client) == Traffic{two, two});
       for (int32_t client = 4; client < 6; ++client) {
-        CHECK(clients.at(client) == Traffic{four, four});
+        CHECK(clients.at(client) == Traffic{eight, eight});
       }
     }
   }

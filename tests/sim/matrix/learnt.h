@@ -14,8 +14,9 @@ namespace fedclock::test {
 
 inline scenario::Loaded load_good(const std::string& name,
                                   const std::vector<std::string>& overrides) {
-  return scenario::load_and_validate(FEDCLOCK_SOURCE_DIR "/tests/data/good/" + name,
-                                     {.overrides = overrides, .library = {}});
+  return scenario::load_and_validate(
+      std::string(FEDCLOCK_SOURCE_DIR "/") + "tests/data/good/" + name,
+      {.overrides = overrides, .library = {}});
 }
 
 // Numbers that say what came of a run: of each round its end and its accuracy (-1: not measured),

@@ -7,6 +7,7 @@
 
 #include "models/common/error.h"
 #include "sim/scenario/load.h"
+#include "sim/scenario/suite.h"
 
 namespace fedclock::scenario {
 namespace {
@@ -37,6 +38,25 @@ TEST_CASE("every what-if scenario is valid") {
     ++files;
   }
   CHECK(files >= 6);
+}
+
+TEST_CASE("every run of every paper's suite is a valid scenario") {
+  int suites = 0;
+  for (const fs::directory_entry& folder : fs::directory_iterator(kScenarios / "papers")) {
+    for (const char* file : {"suite.textproto", "tuning.textproto"}) {
+      if (!fs::exists(folder.path() / file)) continue;
+      INFO(folder.path() / file);
+      const Suite suite = load_suite(folder.path() / file, false);
+      for (const SuiteRun& run : plan_suite(suite, true).runs) {
+        Problems problems(suite.locations);
+        INFO(run.name());
+        CHECK_NOTHROW(load_run(suite, run, kScenarios, problems));
+        CHECK(problems.empty());
+      }
+      ++suites;
+    }
+  }
+  CHECK(suites >= 3);
 }
 
 TEST_CASE("every device of the library runs, and its energy can be counted") {

@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 #include <string>
 
@@ -369,10 +370,17 @@ TEST_CASE("a method becomes five answers, under those that the scenario gives") 
     CHECK(answers.local().kind_case() != v1::Local::KIND_NOT_SET);
     CHECK(answers.local().steps() == 2);
     CHECK(answers.aggregation().kind_case() != v1::Aggregation::KIND_NOT_SET);
-    const auto schedule = name == "fedit"         ? v1::Schedule::kSynchronous
-                          : name == "centralized" ? v1::Schedule::kCentralized
-                                                  : v1::Schedule::kLocalOnly;
-    CHECK(answers.schedule().kind_case() == schedule);
+    const std::map<std::string, v1::Schedule::KindCase> others = {
+        {"centralized", v1::Schedule::kCentralized},
+        {"local_only", v1::Schedule::kLocalOnly},
+        {"hierfavg", v1::Schedule::kHierarchical},
+        {"hierfedlora", v1::Schedule::kHierarchical},
+        {"fedasync", v1::Schedule::kAsynchronous},
+        {"fedbuff", v1::Schedule::kBuffered},
+        {"oort", v1::Schedule::kDeadline}};
+    const auto other = others.find(name);
+    CHECK(answers.schedule().kind_case() ==
+          (other == others.end() ? v1::Schedule::kSynchronous : other->second));
     CHECK(loaded.locations.find("federation.schedule").text() == "--set method=" + name);
   }
 }

@@ -58,12 +58,12 @@ TEST_CASE("a field of another place is found there") {
   CHECK_THAT(suggest_field("rank", "4", scenario).message,
              Contains("belongs to `model.adapter.rank` or `federation.assignment.uniform.rank`;"));
   CHECK_THAT(suggest_field("learning_rate", "4", scenario).message,
-             Contains("`model.pretrain.learning_rate` or `federation.local.learning_rate`;"));
+             Contains("`model.pretrain.learning_rate`, `federation.local.learning_rate` or "
+                      "`federation.aggregation.server_optimizer.learning_rate`;"));
   CHECK_THAT(suggest_field("efficiency", "4", scenario).message,
-             Contains("`platform.server.device.efficiency` or "
-                      "`platform.devices[].device.efficiency`;") ||
-                 Contains("`platform.devices[].device.efficiency` or "
-                          "`platform.server.device.efficiency`;"));
+             Contains("`platform.devices[].device.efficiency`") &&
+                 Contains("`platform.server.device.efficiency`") &&
+                 Contains("`platform.devices[].network.gateway.device.efficiency`"));
   // One letter off a field that is here is a slip, though DeviceGroup has that name.
   CHECK(suggest_field("mode", "{}", *v1::Device::descriptor()).field == "modes");
   CHECK_THAT(suggest_field("x", "1", *v1::SelectAll::descriptor()).message,

@@ -198,7 +198,7 @@ TEST_CASE("problems of a suite are told at once, each at its place") {
 TEST_CASE("what a suite cannot do without") {
   const Folder folder("empty");
   const std::string message = error_of(folder.write("empty.textproto", "description: 'd'\n"));
-  for (const char* field : {"base", "settings", "methods", "claims", "seeds"}) {
+  for (const char* field : {"base", "settings", "methods", "seeds"}) {
     CHECK_THAT(message, Contains(std::string("empty.textproto: ") + field + ": not set"));
   }
   CHECK_THAT(error_of(folder.write("x.textproto", kBase + kRest), true),

@@ -1,0 +1,86 @@
+// What the federation's answers are made from: shares of the model, and what they cost each client.
+#include <algorithm>
+#include <cmath>
+
+#include "sim/experiment/convert.h"
+#include "sim/experiment/experiment.h"
+
+namespace fedclock::experiment {
+
+learning::Share Experiment::share_of(int64_t depth) const {
+  std::vector<int64_t> ranks = ranks_;
+  const int64_t rank = std::max<int64_t>(1, *std::max_element(ranks_.begin(), ranks_.end()));
+  for (auto one = ranks.end() - depth; one != ranks.end(); ++one) *one = *one > 0 ? *one : rank;
+  return {federation::last_of(ranks, depth)};
+}
+
+void Experiment::time_clients() {
+  const learning::Share whole{ranks_};
+  const learning::TrainSettings settings =
+      federation::train_settings(scenario().federation().local());
+  const auto bytes = static_cast<double>(workload_->bytes(whole));
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    federation::Client& client = clients_[i];
+    const cost::Machine& machine = client.machines->front();
+    client.full_depth_step_s = workload_->step_seconds(machine, whole);
+    const platform::DeviceSpec& device = world_.platform.devices[i];
+    const platform::Rates rates = device.bandwidth
+                                      ? device.bandwidth->at(0)
+                                      : platform::Rates{device.up_bytes_s, device.down_bytes_s, 0};
+    const double up_s = bytes / (rates.up_bytes_s > 0 ? rates.up_bytes_s : device.wifi_bytes_s);
+    const double down_s =
+        bytes / (rates.down_bytes_s > 0 ? rates.down_bytes_s : device.wifi_bytes_s);
+    const double train_s =
+        workload_->training_flops(machine, whole, settings, std::ssize(*client.train_rows)) /
+        federation::effective_flops(machine);
+    client.expected_round_s = train_s;
+    // A platform file's links are SimGrid's alone.
+    if (std::isfinite(up_s + down_s)) client.expected_round_s += up_s + down_s;
+  }
+}
+
+federation::Answers Experiment::make_answers(learning::Learner& learner) const {
+  const v1::Scenario& s = scenario();
+  const v1::Federation& f = s.federation();
+  const auto count = static_cast<int32_t>(clients_.size());
+  federation::AssignmentInputs assignment;
+  assignment.layers = architecture_.layers;
+  assignment.rank = adapter_spec(s).rank;
+  assignment.most_layers = fit_.most_layers;
+  assignment.seed = s.seed();
+  assignment.learner = &learner;
+  assignment.has_head = workload_->spec().head_outputs > 0;
+  federation::LocalInputs local{.seed = s.seed(),
+                                .clients = count,
+                                .initial = learner.initial({ranks_}, s.seed()),
+                                .learner = &learner,
+                                .rows = {}};
+  for (const federation::Client& client : clients_) {
+    assignment.full_depth_step_s.push_back(client.full_depth_step_s);
+    local.rows.push_back(client.train_rows);
+  }
+  const auto share = [this](int64_t depth) {
+    return learning::Share{federation::last_of(ranks_, depth)};
+  };
+  assignment.training_s = [this, share](int32_t client, int64_t depth) {
+    const federation::Client& who = clients_[static_cast<size_t>(client)];
+    const learning::TrainSettings settings =
+        federation::train_settings(scenario().federation().local());
+    const cost::Machine& machine = who.machines->front();
+    return workload_->training_flops(machine, share(depth), settings, std::ssize(*who.train_rows)) /
+           federation::effective_flops(machine);
+  };
+  const bool whole = f.assignment().joint().whole_download();
+  assignment.bytes_up = [this, share](int64_t depth) { return workload_->bytes(share(depth)); };
+  assignment.bytes_down = [this, share, whole](int64_t depth) {
+    return workload_->bytes(whole ? learning::Share{ranks_} : share(depth));
+  };
+  return {.selection = federation::make_selection(f.selection(), count, s.seed(), learner),
+          .assignment = federation::make_assignment(f.assignment(), std::move(assignment)),
+          .local = federation::make_local(f.local(), std::move(local)),
+          .aggregation = federation::make_aggregation(
+              f.aggregation(), {.seed = s.seed(), .clients = count, .global_ranks = ranks_}),
+          .server_optimizer = federation::ServerOptimizer(f.aggregation().server_optimizer())};
+}
+
+}  // namespace fedclock::experiment

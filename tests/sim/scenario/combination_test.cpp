@@ -1,0 +1,117 @@
+// Answers that are refused beside each other, each with its reason at its place.
+#include <catch2/catch.hpp>
+
+#include <string>
+#include <vector>
+
+#include "models/common/error.h"
+#include "sim/scenario/load.h"
+#include "sim/scenario/methods.h"
+
+namespace fedclock::scenario {
+namespace {
+
+using Catch::Contains;
+
+void load_with(const std::vector<std::string>& overrides) {
+  load_and_validate(std::string(FEDCLOCK_SOURCE_DIR "/") + "tests/data/good/micro.textproto",
+                    {.overrides = overrides, .library = {}});
+}
+
+TEST_CASE("every published method is a scenario by itself") {
+  for (const std::string& method : method_names()) {
+    INFO(method);
+    // LEGEND's highest rank, 12, is above the width of this model.
+    const std::string rank = "federation.assignment.capacity={lowest_rank:2 highest_rank:6}";
+    const std::vector<std::string> rest =
+        method == "legend" ? std::vector<std::string>{rank} : std::vector<std::string>{};
+    std::vector<std::string> overrides = {"method=\"" + method + "\""};
+    overrides.insert(overrides.end(), rest.begin(), rest.end());
+    CHECK_NOTHROW(load_with(overrides));
+  }
+  CHECK(method_names().size() == 22);
+}
+
+TEST_CASE("answers that make no sense together are refused with the reason") {
+  struct Case {
+    std::vector<std::string> overrides;
+    std::string place, reason;
+  };
+  const std::string hierarchical = "federation.schedule={hierarchical:{random:{groups:2}}}";
+  const std::vector<Case> cases = {
+      {{"federation.assignment={joint:{}}"},
+       "federation.assignment",
+       "only a hierarchical schedule"},
+      {{"federation.assignment={joint:{}}",
+        "federation.schedule={hierarchical:{random:{groups:2} intra_rounds:2}}"},
+       "intra_rounds",
+       "is chosen by assignment.joint"},
+      {{"federation.schedule={hierarchical:{random:{groups:2} aggregator:GATEWAY}}"},
+       "hierarchical.aggregator",
+       "by_gateway"},
+      {{"federation.schedule={hierarchical:{}}"}, "hierarchical", "how clients are grouped"},
+      {{"federation.schedule={hierarchical:{random:{groups:7}}}"}, "groups", "6 devices"},
+      {{"federation.selection={all:{}}", "federation.schedule={deadline:{over_selection:1.3}}"},
+       "over_selection",
+       "already takes all"},
+      {{"federation.aggregation={padded:{}}", "federation.schedule={asynchronous:{}}"},
+       "federation.aggregation",
+       "erase the rows"},
+      {{"federation.aggregation={svd:{}}", "federation.local.frozen_a={}"},
+       "federation.aggregation",
+       "both factors"},
+      {{"federation.aggregation={svd:{}}", "federation.schedule={buffered:{size:2}}"},
+       "federation.aggregation",
+       "cannot be carried over"},
+      {{"federation.aggregation={stacked:{}}", hierarchical},
+       "federation.aggregation",
+       "different bases"},
+      {{"federation.aggregation={stacked:{} server_optimizer:{kind:ADAM}}"},
+       "server_optimizer",
+       "fresh adapters"},
+      {{"federation.aggregation={svd:{}}", "federation.local.private_beside_shared={}"},
+       "federation.aggregation",
+       "private adapter"},
+      {{"federation.local={scaffold:{} steps:1 optimizer:ADAMW}"},
+       "federation.local.scaffold",
+       "optimizer: SGD"},
+      {{"federation.local.scaffold={}", "federation.assignment={capacity:{ranks:[2,4]}}"},
+       "federation.local.scaffold",
+       "of one shape"},
+      {{"federation.local.alternating={}", "federation.schedule={asynchronous:{}}"},
+       "federation.local",
+       "updates of earlier rounds"},
+      {{"federation.local.alternating={}",
+        "federation.aggregation={mean:{} server_optimizer:{kind:ADAM}}"},
+       "server_optimizer",
+       "holds still"},
+      {{"federation.local.shared_a={}", "federation.assignment={uniform:{depth:0}}"},
+       "depth",
+       "nothing would travel"},
+      {{"federation.local.shared_a={}", "federation.schedule={centralized:{}}"},
+       "federation.local",
+       "exchanges nothing"},
+      {{"federation.selection={oort:{count:2}}", "federation.schedule={local_only:{}}"},
+       "federation.selection",
+       "send nothing"},
+      {{"federation.aggregation={svd:{}}", "federation.schedule={local_only:{}}"},
+       "federation.aggregation",
+       "nothing to merge"},
+      {{"federation.assignment={capacity:{ranks:[2] lowest_rank:1 highest_rank:4}}"},
+       "lowest_rank",
+       "two things"},
+      {{"federation.assignment={capacity:{lowest_rank:1}}"}, "lowest_rank", "one end"},
+      {{"federation.assignment={capacity:{ranks:[2,9]}}"}, "ranks[1]", "the model's width"},
+      {{"federation.assignment={capacity:{depth_shares:[1.5]}}"}, "depth_shares[0]", "a share"},
+      {{"federation.assignment={fisher:{}}"}, "layer_shares", "slowest first"},
+      {{"federation.schedule={buffered:{}}"}, "size", "how many updates"},
+      {{"federation.aggregation={mean:{} server_optimizer:{}}"}, "kind", "MOMENTUM"},
+  };
+  for (const Case& one : cases) {
+    INFO(one.overrides.back());
+    CHECK_THROWS_WITH(load_with(one.overrides), Contains(one.place) && Contains(one.reason));
+  }
+}
+
+}  // namespace
+}  // namespace fedclock::scenario
