@@ -39,30 +39,14 @@ void Experiment::time_clients() {
   }
 }
 
-federation::Answers Experiment::make_answers(learning::Learner& learner) const {
-  const v1::Scenario& s = scenario();
-  const v1::Federation& f = s.federation();
-  const auto count = static_cast<int32_t>(clients_.size());
-  federation::AssignmentInputs assignment;
-  assignment.layers = architecture_.layers;
-  assignment.rank = adapter_spec(s).rank;
-  assignment.most_layers = fit_.most_layers;
-  assignment.seed = s.seed();
-  assignment.learner = &learner;
-  assignment.has_head = workload_->spec().head_outputs > 0;
-  federation::LocalInputs local{.seed = s.seed(),
-                                .clients = count,
-                                .initial = learner.initial({ranks_}, s.seed()),
-                                .learner = &learner,
-                                .rows = {}};
-  for (const federation::Client& client : clients_) {
-    assignment.full_depth_step_s.push_back(client.full_depth_step_s);
-    local.rows.push_back(client.train_rows);
-  }
+// Seconds and bytes of the shares that clients may be given, for an assignment that plans with
+// them.
+void Experiment::add_costs(federation::AssignmentInputs& inputs) const {
+  const v1::Federation& f = scenario().federation();
   const auto share = [this](int64_t depth) {
     return learning::Share{federation::last_of(ranks_, depth)};
   };
-  assignment.training_s = [this, share](int32_t client, int64_t depth) {
+  inputs.training_s = [this, share](int32_t client, int64_t depth) {
     const federation::Client& who = clients_[static_cast<size_t>(client)];
     const learning::TrainSettings settings =
         federation::train_settings(scenario().federation().local());
@@ -70,13 +54,47 @@ federation::Answers Experiment::make_answers(learning::Learner& learner) const {
     return workload_->training_flops(machine, share(depth), settings, std::ssize(*who.train_rows)) /
            federation::effective_flops(machine);
   };
-  const bool whole = f.assignment().joint().whole_download();
-  assignment.bytes_up = [this, share](int64_t depth) { return workload_->bytes(share(depth)); };
-  assignment.bytes_down = [this, share, whole](int64_t depth) {
-    return workload_->bytes(whole ? learning::Share{ranks_} : share(depth));
+  // Of the factors that the local answer sends.
+  const auto bytes = [this, f](learning::Share share) {
+    share.a = !f.local().has_frozen_a();
+    share.b = share.head = !f.local().has_shared_a();
+    return (f.local().has_scaffold() ? 2 : 1) * workload_->bytes(share);
   };
+  const bool whole = f.assignment().joint().whole_download();
+  inputs.bytes_up = [bytes, share](int64_t depth) { return bytes(share(depth)); };
+  inputs.bytes_down = [this, bytes, share, whole](int64_t depth) {
+    return bytes(whole ? learning::Share{ranks_} : share(depth));
+  };
+}
+
+federation::Answers Experiment::make_answers(learning::Learner& learner) const {
+  const v1::Scenario& s = scenario();
+  const v1::Federation& f = s.federation();
+  const auto count = static_cast<int32_t>(clients_.size());
+  federation::AssignmentInputs inputs;
+  inputs.layers = architecture_.layers;
+  inputs.rank = adapter_spec(s).rank;
+  inputs.most_layers = fit_.most_layers;
+  inputs.seed = s.seed();
+  inputs.learner = &learner;
+  inputs.has_head = workload_->spec().head_outputs > 0;
+  federation::LocalInputs local{.seed = s.seed(),
+                                .clients = count,
+                                .participants = 0,
+                                .initial = learner.initial({ranks_}, s.seed()),
+                                .learner = &learner,
+                                .rows = {}};
+  for (const federation::Client& client : clients_) {
+    inputs.full_depth_step_s.push_back(client.full_depth_step_s);
+    local.rows.push_back(client.train_rows);
+  }
+  add_costs(inputs);
+  auto assignment = federation::make_assignment(f.assignment(), std::move(inputs));
+  for (int32_t client = 0; client < count; ++client) {
+    local.participants += assignment->takes_part(client);
+  }
   return {.selection = federation::make_selection(f.selection(), count, s.seed(), learner),
-          .assignment = federation::make_assignment(f.assignment(), std::move(assignment)),
+          .assignment = std::move(assignment),
           .local = federation::make_local(f.local(), std::move(local)),
           .aggregation = federation::make_aggregation(
               f.aggregation(), {.seed = s.seed(), .clients = count, .global_ranks = ranks_}),

@@ -79,6 +79,7 @@ class Experiment {
   void make_clients();
   void make_workload(scenario::Problems& problems);
   void time_clients();
+  void add_costs(federation::AssignmentInputs& inputs) const;
   federation::Answers make_answers(learning::Learner& learner) const;
   std::unique_ptr<platform::Platform> make_platform(kernel::Simulation& simulation) const;
   void add_off_times(platform::Platform& world, v1::Result& result) const;

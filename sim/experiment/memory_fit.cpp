@@ -58,7 +58,9 @@ MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
   const v1::Assignment& assignment = scenario.federation().assignment();
   const auto answer = assignment.has_uniform() ? assignment.uniform().when_too_large()
                                                : v1::UniformAssignment::SHRINK_DEPTH;
-  const int64_t least_depth = assignment.has_uniform() ? 0 : 1;
+  const int64_t least_depth = assignment.has_uniform() ? 0
+                              : assignment.has_joint() ? assignment.joint().least_depth()
+                                                       : 1;
   int64_t left = 0;  // that take part
   for (int group = 0; group < platform.devices_size(); ++group) {
     const int32_t count = platform.devices(group).count();

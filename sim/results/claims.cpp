@@ -56,7 +56,7 @@ std::optional<double> Curve::final_accuracy() const {
 
 std::optional<Measurement> Curve::reach(double target) const {
   for (const Measurement& measurement : measured) {
-    if (measurement.smoothed >= target) return measurement;
+    if (reaches(measurement.smoothed, target)) return measurement;
   }
   return std::nullopt;
 }

@@ -28,6 +28,18 @@ double end_of(const v1::Round& round, const v1::ClientRound& client) {
   return client.has_end_s() ? client.end_s() : round.end_s() - client.wait_s();
 }
 
+// Whether rounds may end without those who are late.
+bool has_deadline(const v1::Result& result) {
+  const auto& ends = result.events().end();
+  if (std::find(ends.begin(), ends.end(), v1::Event::CANCELLED) != ends.end()) return true;
+  for (const v1::Round& round : result.rounds()) {
+    for (const v1::ClientRound& client : round.clients()) {
+      if (client.staleness() > 0) return true;
+    }
+  }
+  return false;
+}
+
 RoundCause cause_of(const v1::Result& result, int place) {
   const v1::Round& round = result.rounds(place);
   RoundCause cause;
@@ -43,12 +55,15 @@ RoundCause cause_of(const v1::Result& result, int place) {
     cause.path.download_s = last.client->download_s();
     cause.path.train_s = last.client->train_s();
     cause.path.upload_s = last.client->upload_s();
-    cause.path.dropped_s = last.client->late_s();
+    (last.client->has_group() ? cause.path.group_s : cause.path.dropped_s) = last.client->late_s();
   }
   // Sums of durations and differences of dates are not equal to the last bit.
   constexpr double kRounding = 1e-9;
   const double rest_s = cause.end_s - cause.start_s - cause.path.total_s();
-  if (rest_s > kRounding * cause.end_s) cause.path.away_s = rest_s;
+  if (rest_s <= kRounding * cause.end_s) return cause;
+  (round.groups_size() > 0 ? cause.path.group_s
+   : has_deadline(result)  ? cause.path.deadline_s
+                           : cause.path.away_s) += rest_s;
   return cause;
 }
 
@@ -57,7 +72,10 @@ RoundCause cause_of(const v1::Result& result, int place) {
 Last last_client(const v1::Round& round) {
   const v1::ClientRound* last = nullptr;
   const v1::ClientRound* next = nullptr;  // the one before it
+  const bool merged = std::any_of(round.clients().begin(), round.clients().end(),
+                                  [](const v1::ClientRound& one) { return !one.dropped(); });
   for (const v1::ClientRound& client : round.clients()) {
+    if (merged && client.dropped()) continue;
     if (last == nullptr || end_of(round, client) > end_of(round, *last)) {
       next = std::exchange(last, &client);
     } else if (next == nullptr || end_of(round, client) > end_of(round, *next)) {
@@ -109,6 +127,17 @@ std::vector<DeviceShare> shares_by_device(const v1::Result& result, std::optiona
   return shares;
 }
 
+bool overlaps(const v1::Result& result) {
+  for (const v1::Round& round : result.rounds()) {
+    for (const v1::ClientRound& client : round.clients()) {
+      const double phases_s = client.download_s() + client.train_s() + client.upload_s();
+      const double since_s = client.end_s() - round.start_s();
+      if (!client.dropped() && phases_s > since_s + 1e-9 * client.end_s()) return true;
+    }
+  }
+  return false;
+}
+
 CriticalPath critical_path(const v1::Result& result) {
   CriticalPath sum;
   for (int place = 1; place < result.rounds_size(); ++place) {
@@ -120,6 +149,8 @@ CriticalPath critical_path(const v1::Result& result) {
     sum.server_train_s += path.server_train_s;
     sum.dropped_s += path.dropped_s;
     sum.away_s += path.away_s;
+    sum.group_s += path.group_s;
+    sum.deadline_s += path.deadline_s;
   }
   return sum;
 }

@@ -4,7 +4,10 @@
 // critical path is that client's download, training and upload, and the merge; the others wait.
 // What is left of the time since the round before was spent on a client that was dropped, whose
 // place the last one took, and on what was out of reach: until enough devices were there, until a
-// device, a link or the server that broke something off was back.
+// device, a link or the server that broke something off was back. Of a hierarchical schedule what
+// is left is the last client's group's: its transfers with the server, its other rounds, its
+// merges; of one with a deadline, the wait for that. Where updates are merged as they come, parts
+// overlap and there is no chain: overlaps() says so.
 #pragma once
 
 #include <cstdint>
@@ -22,13 +25,17 @@ struct CriticalPath {
   double server_train_s = 0;  // of centralised training
   double dropped_s = 0;       // of clients that were dropped, and replaced by the last one
   double away_s = 0;          // waiting for devices, links or the server to be back
+  double group_s = 0;         // of the last client's group, besides
+  double deadline_s = 0;      // until the round ended without those who were late
   double total_s() const {
-    return download_s + train_s + upload_s + merge_s + server_train_s + dropped_s + away_s;
+    return download_s + train_s + upload_s + merge_s + server_train_s + dropped_s + away_s +
+           group_s + deadline_s;
   }
 };
 
 // The client whose part ended last, of equals the first, and how long before it the next one's did
-// (0 where it is alone). nullptr: the server alone had a part.
+// (0 where it is alone); of those whose updates were merged, where any was. nullptr: the server
+// alone had a part.
 struct Last {
   const v1::ClientRound* client = nullptr;
   double ahead_s = 0;
@@ -57,6 +64,9 @@ struct DeviceShare {
 
 // By profile, in the order in which they first take part. `round`: that one alone; otherwise all.
 std::vector<DeviceShare> shares_by_device(const v1::Result& result, std::optional<int64_t> round);
+
+// Whether updates were merged that had begun before the round that they were merged in.
+bool overlaps(const v1::Result& result);
 
 // The sum over all rounds.
 CriticalPath critical_path(const v1::Result& result);

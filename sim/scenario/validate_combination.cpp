@@ -47,7 +47,8 @@ class Combination {
              "goes on moving the factor that the round holds still: leave it out, with a method "
              "that has none (fedit)");
     }
-    if (f_.aggregation().has_padded() && f_.schedule().has_asynchronous()) {
+    const bool single = f_.schedule().has_asynchronous() || f_.schedule().buffered().size() == 1;
+    if (f_.aggregation().has_padded() && single) {
       refuse("federation.aggregation",
              "padded pads a single update with zeros, which would erase the rows of the global "
              "adapter that it does not have: write mean {}, or merge several with buffered");
@@ -164,6 +165,11 @@ class Combination {
              fmt::format("{}: a private adapter of an earlier round cannot be mixed with it: write "
                          "mean {{}}",
                          why));
+    }
+    if (stacked && f_.local().has_self_pruning()) {
+      refuse("federation.local.self_pruning",
+             "compares an adapter's tail before and after training, and stacked begins each round "
+             "with fresh ones, whose tail is nothing: write plain {}, or padded {}");
     }
     if (stacked && f_.schedule().has_hierarchical()) {
       refuse("federation.aggregation",

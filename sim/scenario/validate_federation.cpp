@@ -83,6 +83,12 @@ void check_assignment(const v1::Scenario& scenario, const Fields& assignment, Pr
     joint.within("most_frequency", 1, 100);
     joint.within("fixed_frequency", 1, 100);
     joint.within("slack", 0, 1);
+    if (answer.joint().has_fixed_depth() &&
+        answer.joint().fixed_depth() < answer.joint().least_depth()) {
+      joint.problem("fixed_depth", fmt::format("is less than least_depth, {}: lower that, or raise "
+                                               "this",
+                                               answer.joint().least_depth()));
+    }
     joint.above("smoothing", 0, 1);
   }
   if (answer.has_uniform()) check_rank(scenario, assignment.child("uniform"));
@@ -185,6 +191,15 @@ void check_server_optimizer(const v1::Aggregation& answer, const Fields& aggrega
   optimizer.within("beta1", 0, 0.9999);
   optimizer.within("beta2", 0, 0.9999);
   optimizer.above("tau", 0, 1);
+  const auto kind = answer.server_optimizer().kind();
+  const bool adaptive = kind == v1::ServerOptimizer::ADAM || kind == v1::ServerOptimizer::YOGI;
+  for (const char* name : {"beta1", "beta2", "tau"}) {
+    if (!adaptive && optimizer.has(name))
+      optimizer.problem(name, "is ADAM's and YOGI's: remove it");
+  }
+  if (adaptive && optimizer.has("momentum")) {
+    optimizer.problem("momentum", "is MOMENTUM's and NESTEROV's: ADAM and YOGI have beta1");
+  }
 }
 
 void check_local(const v1::Local& answer, const Fields& local) {

@@ -181,7 +181,6 @@ void print_server(const experiment::Experiment& experiment) {
 void print_costs(const ScenarioOptions& options) {
   experiment::Options how = experiment_options(options);
   how.allow_out_of_memory = true;
-  how.timing_only = true;
   const experiment::Experiment experiment(load(options), how);
   const federation::WorkloadSpec& spec = experiment.workload().spec();
   const std::vector<Group> all = groups(experiment);

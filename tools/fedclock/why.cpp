@@ -30,6 +30,8 @@ void print_path(const results::CriticalPath& path) {
   line("server training", path.server_train_s);
   line("dropped clients", path.dropped_s);
   line("out of reach", path.away_s);
+  line("its group", path.group_s);
+  line("deadline", path.deadline_s);
 }
 
 void print_devices(const std::vector<results::DeviceShare>& shares) {
@@ -46,9 +48,31 @@ void print_devices(const std::vector<results::DeviceShare>& shares) {
   }
 }
 
+// Where updates are merged as they come, nobody is waited for.
+void print_overlap(const v1::Result& result, const results::RoundCause* cause) {
+  if (cause == nullptr) {
+    fmt::print(
+        "{} in {} rounds; updates were merged as they came, and overlap: no round waits for "
+        "one chain of phases\n",
+        duration_text(result.end_s()), result.rounds_size() - 1);
+    return;
+  }
+  fmt::print("round {}: merged from {} to {}", cause->round, duration_text(cause->start_s),
+             duration_text(cause->end_s));
+  if (cause->client) {
+    fmt::print("; last came client {} ({})", *cause->client,
+               result.clients(*cause->client).device());
+  }
+  fmt::print("; updates overlap with those of other rounds\n");
+}
+
 void why(const WhyOptions& options) {
   const v1::Result result = results::read_result(options.folder);
-  if (!options.round) {
+  if (results::overlaps(result)) {
+    std::optional<results::RoundCause> cause;
+    if (options.round) cause = results::cause_of_round(result, *options.round);
+    print_overlap(result, cause ? &*cause : nullptr);
+  } else if (!options.round) {
     const results::CriticalPath path = results::critical_path(result);
     fmt::print("all rounds: {}, of which the last client and the server took\n",
                duration_text(path.total_s()));

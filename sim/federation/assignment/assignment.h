@@ -53,9 +53,8 @@ class Assignment {
   // round, how many rounds each group has in it. Empty: the schedule's own number.
   virtual void group(const std::vector<Group>&) {}
   virtual std::vector<int32_t> frequencies(int64_t) { return {}; }
-  // Seconds of a global round that a group does not spend in rounds of its own, mean over groups:
-  // its transfers with the server, the global merge, and the wait for the other groups.
-  virtual void observe_global_merge(double) {}
+  // Seconds that a global round took, from its start to the end of its merge.
+  virtual void observe_round(double) {}
 };
 
 struct AssignmentInputs {

@@ -176,7 +176,7 @@ void GainEstimator::observe_losses(const std::vector<double>& losses) {
   if (losses.size() < 3) return;
   const double earlier = losses.front() - losses[losses.size() - 2];
   const double later = losses[1] - losses.back();
-  if (!(earlier > 0)) return;  // no decrease to compare with
+  if (!(earlier > 0) || !std::isfinite(later)) return;  // no decrease to compare with
   rho_ += rate_ * (std::clamp(later / earlier, 0.5, 0.98) - rho_);
 }
 

@@ -7,10 +7,11 @@
 //
 //   sum_g (n_g / n) v(d_g) phi(t_g) / (T + c)
 //
-// where c is the seconds of the global merge itself, which no group shortens (at c = 0 a second
-// intra-group round pays only beside a slower group, since phi grows less than t); t_g R_g(d_g) <=
-// T and, if group g has any such choice, t_g R_g(d_g) >= (1 - slack) T, so that all groups end at
-// about the same time; d_g <= m_g, the depth that the members' memory holds.
+// where c is what a global round takes beyond T: transfers with aggregators, the merge, and how
+// much slower the slowest group was than expected (at c = 0 a second intra-group round pays only
+// beside a slower group, since phi grows less than t); t_g R_g(d_g) <= T and, if group g has any
+// such choice, t_g R_g(d_g) >= (1 - slack) T, so that all groups end at about the same time; d_g <=
+// m_g, the depth that the members' memory holds.
 //
 //   v(d) = (h + u_{L-d+1} + ... + u_L) / (h + u_1 + ... + u_L)
 //

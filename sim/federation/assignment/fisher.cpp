@@ -1,8 +1,8 @@
 // Fed-HeLLo (arXiv 2506.12213): the server keeps a Fisher score F_l of each layer and each client
 // tunes m_i of the layers, drawn without repetition with probabilities in proportion to F_l.
 #include <algorithm>
+#include <cmath>
 #include <deque>
-#include <map>
 #include <utility>
 
 #include "models/common/random.h"
@@ -79,8 +79,8 @@ class Fisher : public Assignment {
     scores_.clear();
     for (const Last& last : last_) {
       const double score = last.clients > 0 ? last.sum / last.clients : seen > 0 ? sum / seen : 1;
-      scores_.push_back(
-          std::max(score, 1e-300));  // a layer without any gradient may still be drawn
+      // A layer without any gradient, or with one that is no number, may still be drawn.
+      scores_.push_back(std::isfinite(score) ? std::max(score, 1e-300) : 1e-300);
     }
     scored_round_ = round;
     return scores_;

@@ -47,7 +47,12 @@ class Joint : public Assignment {
     if (answer_.has_fixed_frequency()) settings.fixed_frequency = answer_.fixed_frequency();
     plans_ = choose_depth_and_frequency(planning, gains_.gains(), settings);
     std::vector<int32_t> frequencies;
-    for (const GroupPlan& plan : plans_) frequencies.push_back(plan.frequency);
+    planned_s_ = 0;
+    for (size_t g = 0; g < plans_.size(); ++g) {
+      frequencies.push_back(plans_[g].frequency);
+      const double round_s = planning[g].round_s[static_cast<size_t>(plans_[g].depth)];
+      planned_s_ = std::max(planned_s_, plans_[g].frequency * round_s);
+    }
     return frequencies;
   }
 
@@ -63,7 +68,12 @@ class Joint : public Assignment {
   }
 
   void observe(const Observation& seen) override { unread_.push_back(seen); }
-  void observe_global_merge(double seconds) override { merge_s_.observe(seconds); }
+  // c: what the round took beyond the plan's T, transfers with aggregators, the merge and how much
+  // slower the slowest of those chosen were than expected. The first round was planned without
+  // having seen a transfer, and says nothing.
+  void observe_round(double seconds) override {
+    if (rounds_++ > 0) merge_s_.observe(std::max(0.0, seconds - planned_s_));
+  }
 
  private:
   std::vector<std::vector<double>> compute_s() const {
@@ -165,7 +175,9 @@ class Joint : public Assignment {
   std::map<int32_t, size_t> group_of_;
   std::vector<GroupPlan> plans_;
   std::vector<Observation> unread_;
-  MovingAverage merge_s_;
+  MovingAverage merge_s_;  // c
+  double planned_s_ = 0;   // T of the present round
+  int64_t rounds_ = 0;
   GainEstimator gains_;
   RoundTimeEstimator times_;
 };

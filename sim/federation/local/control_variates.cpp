@@ -16,7 +16,7 @@ class ControlVariates : public PlainTraining {
  public:
   ControlVariates(const v1::Local& answer, const LocalInputs& inputs)
       : PlainTraining(answer, inputs.seed),
-        clients_(static_cast<double>(inputs.clients)),
+        clients_(static_cast<double>(inputs.participants)),
         c_(nothing(inputs)),
         own_(static_cast<size_t>(inputs.clients), c_),
         sent_(own_) {}

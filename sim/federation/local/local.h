@@ -60,6 +60,7 @@ class Local {
 struct LocalInputs {
   uint64_t seed = 0;
   int64_t clients = 0;
+  int64_t participants = 0;              // of them, that have a part at all
   learning::Value initial;               // the state that everyone starts from
   learning::Learner* learner = nullptr;  // for answers that look at numbers
   std::vector<learning::Rows> rows;      // of each client

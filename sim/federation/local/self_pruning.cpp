@@ -51,7 +51,8 @@ class SelfPruning : public PlainTraining {
 
   // g r, rounded down.
   int64_t kept(int64_t rank) const {
-    const auto kept = static_cast<int64_t>(std::floor(answer_.gamma() * static_cast<double>(rank)));
+    const auto kept =
+        static_cast<int64_t>(std::floor(answer_.gamma() * static_cast<double>(rank) + 1e-9));
     return std::clamp<int64_t>(kept, std::min<int64_t>(answer_.least_rank(), rank), rank);
   }
 

@@ -5,6 +5,7 @@
 //   FedAsync   x + alpha s(tau) (x_new - x)
 //   FedBuff    x + s(tau) (x_new - x_start)
 // A round is one merge.
+#include <algorithm>
 #include <cmath>
 #include <deque>
 #include <limits>
@@ -12,23 +13,13 @@
 
 #include "models/common/error.h"
 #include "sim/federation/schedule/flights.h"
+#include "sim/federation/schedule/staleness.h"
 
 namespace fedclock::federation {
 
 namespace {
 
 constexpr double kForEver = std::numeric_limits<double>::infinity();
-
-double staleness_factor(const v1::Staleness& staleness, double tau) {
-  switch (staleness.kind_case()) {
-    case v1::Staleness::kPolynomial: return std::pow(tau + 1, -staleness.polynomial().a());
-    case v1::Staleness::kHinge: {
-      const auto& [a, b] = std::pair(staleness.hinge().a(), staleness.hinge().b());
-      return tau <= b ? 1 : 1 / (a * (tau - b) + 1);
-    }
-    default: return 1;
-  }
-}
 
 struct Terms {
   int64_t size = 1;   // K

@@ -108,7 +108,6 @@ class GroupRounds {
     record_ = {.group = number_, .depth = 0, .frequency = t_k};
     parts_.clear();
     trained_ = {};
-    rounds_s_ = 0;
     const std::optional<Update> update = co_await rounds(round, t_k, global);
     record_.end_s = f_.simulation.now_s();
     co_return update;
@@ -118,8 +117,6 @@ class GroupRounds {
   const results::GroupRecord& record() const { return record_; }
   const std::vector<ClientRecord>& parts() const { return parts_; }
   int32_t chosen() const { return usual_; }
-  // Spent in rounds of its own, without the transfers between its aggregator and the server.
-  double rounds_s() const { return rounds_s_; }
 
  private:
   Place find_aggregator() const {
@@ -152,7 +149,6 @@ class GroupRounds {
         co_return std::nullopt;
       }
     }
-    const double start_s = f_.simulation.now_s();
     for (int32_t part = 0; part < t_k; ++part) {
       const Occasion occasion{round, part, number_};
       const std::vector<Update> updates = co_await part_of(occasion, state);
@@ -161,7 +157,6 @@ class GroupRounds {
       state = f_.answers.aggregation->merge(f_.learner, occasion, state, updates);
       for (const Update& update : updates) widen(trained_, update.share);
     }
-    rounds_s_ = f_.simulation.now_s() - start_s;
     if (trained_.ranks.empty()) co_return std::nullopt;
     if (far) {
       const int64_t bytes = copies * f_.workload.bytes(trained_);
@@ -234,7 +229,6 @@ class GroupRounds {
   results::GroupRecord record_;
   std::vector<ClientRecord> parts_;  // one of each client
   learning::Share trained_;          // in this global round
-  double rounds_s_ = 0;
 };
 
 std::vector<int32_t> frequencies(Federation& f, int64_t round, size_t groups) {
@@ -258,9 +252,10 @@ std::vector<int32_t> settle(Federation& f, int64_t round, const std::deque<Group
   std::sort(all.begin(), all.end(),
             [](const ClientRecord& a, const ClientRecord& b) { return a.client < b.client; });
   std::vector<int32_t> merged;
-  for (const ClientRecord& record : all) {
+  for (ClientRecord& record : all) {
+    if (!sent.contains(record.group)) lose_part(record);
     f.recorder.add_client(round, record);
-    if (!record.dropped && sent.contains(record.group)) merged.push_back(record.client);
+    if (!record.dropped) merged.push_back(record.client);
   }
   return merged;
 }
@@ -304,11 +299,7 @@ kernel::Task<learning::Value> run_hierarchical(Federation& f) {
         global = f.merge({number}, global, updates, merged);
       }
     }
-    double rounds_s = 0;
-    for (const GroupRounds& group : groups) rounds_s += group.rounds_s();
-    f.answers.assignment->observe_global_merge(f.simulation.now_s() -
-                                               f.recorder.round(number).start_s -
-                                               rounds_s / static_cast<double>(groups.size()));
+    f.answers.assignment->observe_round(f.simulation.now_s() - f.recorder.round(number).start_s);
     f.end_round(number, global);
   }
   co_return global;

@@ -355,16 +355,25 @@ TEST_CASE("joint: memory, and what is fixed") {
   CHECK((*own).plan({1}, 1) == Plan{{0, 4}, {0, 4}});
 }
 
-TEST_CASE("joint: a slow global merge makes more rounds of a group's own worth it") {
-  // Both groups at R(d) = d, v(1) = 0.5: at c = 0 one round of one layer. With c = 10, T = 8 and
-  // all of four rounds of two layers have 2 x 3.439 / 18 = 0.38, T = 6 2 x 2.71 / 16 = 0.34, T = 2
-  // 2 / 12.
+TEST_CASE(
+    "joint: what a global round takes beyond the plan makes more rounds of one's own worth it") {
+  // Both groups at R(d) = d, v(1) = 0.5: at c = 0 one round of one layer, T = 1. The first round
+  // has not seen a transfer and says nothing; the second takes 11 s. With c = 10, T = 8 and all of
+  // four rounds of two layers have 2 x 3.439 / 18 = 0.38, T = 6 2 x 2.71 / 16 = 0.34, T = 2 2 / 12.
   Planned planned("");
   planned.chosen(1);
   planned.observe({1, 0, 0}, 0, 2, {1, 1});
   planned.observe({1, 0, 1}, 1, 2, {1, 1});
-  (*planned).observe_global_merge(10);
-  CHECK(planned.chosen(2) == Chosen{4, 2, 4, 2});
+  (*planned).observe_round(99);
+  CHECK(planned.chosen(2) == Chosen{1, 1, 1, 1});
+  (*planned).observe_round(11);
+  CHECK(planned.chosen(3) == Chosen{4, 2, 4, 2});
+  // As planned, or faster: c falls, by the weight of a new observation.
+  for (int round = 4; round < 40; ++round) {
+    (*planned).observe_round(0.5);
+    planned.chosen(round);
+  }
+  CHECK(planned.chosen(40) == Chosen{1, 1, 1, 1});
 }
 
 }  // namespace
