@@ -262,7 +262,8 @@ void Graph::compute(Node* node) {
                   outcome.tensors.empty() ? "" : nn::safetensors_image(outcome.tensors));
     }
     const Lock lock(mutex_);
-    ++counts_.of(node->kind).computed;
+    // What is not kept is part of the jobs that ask for it.
+    if (node->kept) ++counts_.of(node->kind).computed;
     node->numbers = std::move(outcome.numbers);
     finish(node, std::make_shared<const nn::TensorMap>(std::move(outcome.tensors)), nullptr);
   } catch (...) {

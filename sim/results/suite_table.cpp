@@ -298,15 +298,31 @@ std::string counts_text(const SuiteReport& report) {
   for (const SuiteRecord& record : report.records) ++counts[record.status];
   std::vector<std::string> words;
   for (const auto& [status, count] : counts) words.push_back(fmt::format("{} {}", count, status));
-  return fmt::format("{} settings x {} methods x {} seeds, {} runs: {}",
-                     report.plan.settings.size(), report.plan.methods.size(),
-                     report.plan.seeds.size(), report.records.size(), fmt::join(words, ", "));
+  const auto count = [](size_t number, const char* what) {
+    return fmt::format("{} {}{}", number, what, number == 1 ? "" : "s");
+  };
+  return fmt::format("{} x {} x {}, {}: {}", count(report.plan.settings.size(), "setting"),
+                     count(report.plan.methods.size(), "method"),
+                     count(report.plan.seeds.size(), "seed"), count(report.records.size(), "run"),
+                     fmt::join(words, ", "));
 }
 
 using Add = std::function<void(const std::string& heading, const std::vector<std::string>& items)>;
 
+std::vector<std::string> described(const google::protobuf::RepeatedPtrField<v1::Variant>& variants,
+                                   const std::vector<std::string>& taking_part) {
+  std::vector<std::string> list;
+  for (const v1::Variant& one : variants) {
+    const bool runs = std::ranges::find(taking_part, one.name()) != taking_part.end();
+    if (runs && !one.description().empty()) list.push_back(one.name() + ": " + one.description());
+  }
+  return list;
+}
+
 void add_lists(const SuiteReport& report, const Add& add) {
-  add("Rules", rules());
+  add("Settings", described(report.suite.settings(), report.plan.settings));
+  add("What the methods are", described(report.suite.methods(), report.plan.methods));
+  if (!report.suite.claims().empty()) add("Rules", rules());
   add("Differences from the paper",
       {report.suite.differences().begin(), report.suite.differences().end()});
   add("Assumptions: figures without a public source", assumptions(report));
@@ -368,10 +384,13 @@ RunFigures figures_of(const v1::Result& result) {
 std::string suite_text(const SuiteReport& report) {
   const Digested all = digested(report);
   const std::string paper = report.suite.paper();
-  std::string text = fmt::format("{}{}\n{}\n\n", report.suite.name(),
-                                 paper.empty() ? "" : ": " + paper, counts_text(report));
-  text += claim_list(report.suite) + "\n" + aligned(claim_table(report, all)) + "\n" +
-          aligned(method_table(report, all)) + kMethodNote + "\n";
+  std::string text =
+      fmt::format("{}{}\n{}\n\n", report.suite.name(),
+                  paper.empty() ? "" : " (paper: " + paper + ")", counts_text(report));
+  if (!report.suite.claims().empty()) {
+    text += claim_list(report.suite) + "\n" + aligned(claim_table(report, all)) + "\n";
+  }
+  text += aligned(method_table(report, all)) + kMethodNote + "\n";
   for (const std::string& warning : warnings(report)) text += warning + "\n";
   add_lists(report, [&](const std::string& heading, const std::vector<std::string>& items) {
     if (items.empty()) return;
@@ -389,7 +408,9 @@ std::string suite_markdown(const SuiteReport& report) {
   if (!suite.paper().empty()) text += fmt::format("Paper: {}. ", suite.paper());
   text += counts_text(report) + ".\n\n";
   for (const std::string& warning : warnings(report)) text += fmt::format("**{}**\n\n", warning);
-  text += "## Claims\n" + claim_list(suite) + "\n" + markdown(claim_table(report, all)) + "\n";
+  if (!suite.claims().empty()) {
+    text += "## Claims\n" + claim_list(suite) + "\n" + markdown(claim_table(report, all)) + "\n";
+  }
   text += "## Methods\n" + markdown(method_table(report, all)) + "\n" + kMethodNote + "\n";
   add_lists(report, [&](const std::string& heading, const std::vector<std::string>& items) {
     if (items.empty()) return;

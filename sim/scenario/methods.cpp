@@ -243,4 +243,33 @@ void expand_method(Loaded& loaded, Problems& problems) {
   problems.use(loaded.locations);
 }
 
+std::string method_text(const v1::Scenario& scenario) {
+  const Method* method = std::find_if(std::begin(kMethods), std::end(kMethods),
+                                      [&](const Method& m) { return m.name == scenario.method(); });
+  if (method == std::end(kMethods)) return scenario.method();
+  const v1::Federation preset = method->answers();
+  std::vector<std::string> others;
+  const google::protobuf::Reflection& reflection = *preset.GetReflection();
+  const google::protobuf::Descriptor& questions = *preset.GetDescriptor();
+  for (int i = 0; i < questions.field_count(); ++i) {
+    const auto kind_of = [&](const v1::Federation& answers) {
+      const google::protobuf::Message& answer = reflection.GetMessage(answers, questions.field(i));
+      const auto* kind = answer.GetReflection()->GetOneofFieldDescriptor(
+          answer, answer.GetDescriptor()->FindOneofByName("kind"));
+      return kind == nullptr ? std::string() : kind->name();
+    };
+    const std::string kind = kind_of(scenario.federation());
+    // Whom a round chooses is the scenario's to say: no part of a method but Oort's.
+    if (kind == kind_of(preset) || (kind != "oort" && questions.field(i)->name() == "selection")) {
+      continue;
+    }
+    others.push_back(questions.field(i)->name() + " " + kind);
+  }
+  std::string text = scenario.method();
+  for (const std::string& other : others) {
+    text += (&other == &others.front() ? ", with " : ", ") + other;
+  }
+  return text;
+}
+
 }  // namespace fedclock::scenario

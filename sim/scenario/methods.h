@@ -17,4 +17,8 @@ std::vector<std::string> method_names();
 // method is a problem that lists the known ones; the answers are then FedIT's.
 void expand_method(Loaded& loaded, Problems& problems);
 
+// The scenario's method, and the answers that are not the method's: "hierfedlora, with aggregation
+// svd". Expects an expanded scenario.
+std::string method_text(const v1::Scenario& scenario);
+
 }  // namespace fedclock::scenario

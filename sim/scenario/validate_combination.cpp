@@ -56,8 +56,27 @@ class Combination {
   }
 
  private:
+  // At the place of an answer that the method gave, and not the scenario, the reason says so.
   void refuse(const std::string& path, const std::string& reason) {
-    if (!problems_.covers(path)) problems_.add(path, "", reason);
+    if (problems_.covers(path)) return;
+    const std::string answer = answer_at(path);
+    const bool given = answer.empty() || problems_.is_written(join_path(path, answer));
+    problems_.add(path, "",
+                  given ? reason
+                        : fmt::format("{} ({} is the answer of method \"{}\")", reason, answer,
+                                      scenario_.method()));
+  }
+
+  // The kind that one of the five questions is answered with; empty for other places.
+  std::string answer_at(const std::string& path) const {
+    constexpr std::string_view kStart = "federation.";
+    if (!path.starts_with(kStart)) return {};
+    const auto* question = f_.GetDescriptor()->FindFieldByName(path.substr(kStart.size()));
+    if (question == nullptr) return {};
+    const auto& message = f_.GetReflection()->GetMessage(f_, question);
+    const auto* kind = message.GetDescriptor()->FindOneofByName("kind");
+    const auto* chosen = message.GetReflection()->GetOneofFieldDescriptor(message, kind);
+    return chosen == nullptr ? "" : chosen->name();
   }
 
   void check_hierarchical() {
@@ -82,15 +101,19 @@ class Combination {
     }
     if (gateway && !schedule.has_by_gateway()) {
       refuse("federation.schedule.hierarchical.aggregator",
-             "GATEWAY merges what is behind one gateway: write by_gateway {} as the grouping");
+             "GATEWAY merges what is behind one gateway: write by_gateway {} as the grouping, or "
+             "aggregator: SERVER");
+      return;
     }
     for (int i = 0; i < scenario_.platform().devices_size(); ++i) {
       const auto& network = scenario_.platform().devices(i).network();
       const std::string path = item_path("platform.devices", i) + ".network.gateway";
       if (schedule.has_by_gateway() && !network.has_gateway()) {
         refuse(path,
-               "is missing: the schedule groups devices by their gateways; write one, or "
-               "another grouping");
+               fmt::format("is missing: the schedule groups devices by their gateways{}; write "
+                           "network {{ gateway {{ name: \"edge\" ...{} }} }}, or another grouping",
+                           gateway ? " and merges there" : "",
+                           gateway ? " profile: \"jetson-agx-orin\"" : ""));
       } else if (gateway && !network.gateway().has_device()) {
         refuse(path,
                "computes nothing, and the schedule merges there: write its `profile` or "

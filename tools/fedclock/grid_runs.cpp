@@ -42,9 +42,8 @@ ChildCommand command_of(const GridOptions& options, const GridRun& run, int work
 void take_event(const std::string& line, size_t number, Ending& ending, GridProgress& progress) {
   const nlohmann::json event = nlohmann::json::parse(line, nullptr, false);
   if (!event.is_object()) return;
-  if (event.contains("round")) {
-    const double rounds = std::max(1.0, event.value("rounds", 0.0));
-    progress.reached(number, std::min(1.0, event.value("round", 0.0) / rounds));
+  if (event.contains("share")) {
+    progress.reached(number, event.value("share", 0.0));
   } else if (event.contains("step")) {
     progress.base(event.value("step", int64_t{0}), event.value("steps", int64_t{0}));
   } else if (event.contains("computed")) {

@@ -2,7 +2,9 @@
 #include "tools/fedclock/say.h"
 
 #include <fmt/format.h>
+
 #include <unistd.h>
+#include <algorithm>
 
 #include <nlohmann/json.hpp>
 
@@ -21,8 +23,8 @@ constexpr double kLiveLineEvery_s = 0.1;
 
 }  // namespace
 
-Progress::Progress(int64_t rounds, bool quiet, int events)
-    : rounds_(rounds), quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1), events_(events) {}
+Progress::Progress(const v1::Stop& stop, bool quiet, int events)
+    : stop_(stop), quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1), events_(events) {}
 
 void Progress::tell(const nlohmann::json& event) {
   if (events_ < 0) return;
@@ -70,27 +72,34 @@ void Progress::pretraining(const learning::PretrainProgress& progress) {
        last);
 }
 
+double Progress::share(const v1::Round& round) const {
+  double share = 0;
+  if (stop_.has_rounds()) share = static_cast<double>(round.round()) / stop_.rounds();
+  if (stop_.has_simulated_s()) share = std::max(share, round.end_s() / stop_.simulated_s());
+  return std::min(share, 1.0);
+}
+
 void Progress::round(const v1::Round& round) {
-  tell({{"round", round.round()}, {"rounds", rounds_}});
+  tell({{"round", round.round()}, {"share", share(round)}});
   if (round.round() == 0) first_round_ = Clock::now();
   if (round.has_accuracy()) last_accuracy_ = round.accuracy();
-  const bool last = round.round() == rounds_;
+  const bool last = share(round) >= 1;
   // On a terminal one line moves; in a file only measured rounds are worth a line.
   if (terminal_ ? !last && seconds_since(last_line_) < kLiveLineEvery_s
                 : !last && !round.has_accuracy()) {
     return;
   }
   last_line_ = Clock::now();
-  std::string line = rounds_ > 0 ? fmt::format("round {}/{}", round.round(), rounds_)
-                                 : fmt::format("round {}", round.round());
+  std::string line = fmt::format("round {}", round.round());
+  const bool by_time = stop_.has_simulated_s();
+  if (stop_.has_rounds() && !by_time) line += fmt::format("/{}", stop_.rounds());
   line += fmt::format("  simulated {}", duration_text(round.end_s()));
+  if (by_time) line += " of " + duration_text(stop_.simulated_s());
   if (last_accuracy_ >= 0) line += fmt::format("  accuracy {:.4f}", last_accuracy_);
   if (round.has_train_loss()) line += fmt::format("  training loss {:.4f}", round.train_loss());
-  const int64_t left = rounds_ - round.round();
-  if (round.round() > 0 && left > 0) {
-    const double a_round_s = seconds_since(first_round_) / round.round();
-    line += fmt::format("  about {} left", duration_text(a_round_s * static_cast<double>(left)));
-  }
+  const double done = share(round);
+  const double left_s = done > 0 ? seconds_since(first_round_) * (1 - done) / done : 0;
+  if (left_s >= 1) line += fmt::format("  about {} left", duration_text(left_s));
   show(line, last);
 }
 

@@ -12,14 +12,14 @@
 #include "models/learning/pretrain.h"
 #include "sim/results/result.pb.h"
 #include "sim/results/text.h"
+#include "sim/scenario/scenario.pb.h"
 
 namespace fedclock::tools {
 
 class Progress {
  public:
-  // `rounds`: how many there will be at most; 0: unknown. `events`: file descriptor that takes
-  // events; -1: none.
-  Progress(int64_t rounds, bool quiet, int events = -1);
+  // `stop`: where the run ends. `events`: file descriptor that takes events; -1: none.
+  Progress(const v1::Stop& stop, bool quiet, int events = -1);
   ~Progress();
 
   void stage(const std::string& text);
@@ -32,7 +32,10 @@ class Progress {
   void show(const std::string& line, bool keep);
   void tell(const nlohmann::json& event);
 
-  int64_t rounds_;
+  // How much of the run is done, 0 to 1.
+  double share(const v1::Round& round) const;
+
+  v1::Stop stop_;
   bool quiet_, terminal_;
   int events_;
   bool live_ = false;  // the cursor stands behind a live line

@@ -14,6 +14,7 @@
 #include "sim/experiment/convert.h"
 #include "sim/results/compare.h"
 #include "sim/results/files.h"
+#include "sim/scenario/methods.h"
 #include "tools/fedclock/commands.h"
 #include "tools/fedclock/interrupt.h"
 #include "tools/fedclock/pin_kernels.h"
@@ -100,7 +101,7 @@ void print_losses_and_energy(const v1::Result& result) {
 void print_summary(const v1::Scenario& scenario, const v1::Result& result,
                    const std::filesystem::path& out) {
   print_line("scenario", result.scenario());
-  print_line("method", scenario.method());
+  print_line("method", scenario::method_text(scenario));
   print_line("seed", fmt::format("{}", scenario.seed()));
   print_line("learns", result.learned() ? result.learning_model() : "nothing (timing only)");
   print_line("is timed as", result.timed_model());
@@ -192,7 +193,7 @@ void run(const RunOptions& options, char** argv) {
 
   v1::Result result;
   {
-    Progress progress(loaded.scenario.stop().rounds(), options.quiet, options.events);
+    Progress progress(loaded.scenario.stop(), options.quiet, options.events);
     const experiment::Observer observer{
         .base = {.stage = [&](const std::string& text) { progress.stage(text); },
                  .step = [&](const learning::PretrainProgress& p) { progress.pretraining(p); }},

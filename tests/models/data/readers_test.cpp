@@ -1,7 +1,9 @@
 #include "models/data/readers.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <iterator>
 
 #include "models/common/error.h"
 #include "tests/models/data/temporary_folder.h"
@@ -203,8 +205,8 @@ TEST_CASE("rows without labels") {
 
 TEST_CASE("a missing file names the file, the folder and the ways to choose another") {
   const std::string error = error_of(spec_of("/tmp/no-such-folder/rows.jsonl"));
-  for (const char* part : {"'rows.jsonl'", "'/tmp/no-such-folder'", "`folder`",
-                           "--data DIR", "FEDCLOCK_DATA"}) {
+  for (const char* part :
+       {"'rows.jsonl'", "'/tmp/no-such-folder'", "`folder`", "--data DIR", "FEDCLOCK_DATA"}) {
     CHECK_THAT(error, Contains(part));
   }
 }
@@ -278,6 +280,47 @@ TEST_CASE("a sample of rows keeps file order and depends on the seed alone") {
   CHECK(some.rows[29].text == std::to_string(labels[29]));
   CHECK(labels_of(again) == labels);
   CHECK(labels_of(other) != labels);
+}
+
+TEST_CASE("rows held out are those that are taken out, both in file order") {
+  Dataset all;
+  all.classes = {"no", "yes"};
+  for (int i = 0; i < 100; ++i) all.rows.push_back({std::to_string(i), "", "", i, ""});
+  Dataset left = all, again = all, other = all;
+  const Dataset held = hold_out(left, 30, 1);
+  CHECK(held.classes == all.classes);
+  CHECK(left.classes == all.classes);
+  const std::vector<int> out = labels_of(held), in = labels_of(left);
+  REQUIRE(out.size() == 30);
+  REQUIRE(in.size() == 70);
+  CHECK(std::is_sorted(out.begin(), out.end()));
+  CHECK(std::is_sorted(in.begin(), in.end()));
+  std::vector<int> both;
+  std::merge(out.begin(), out.end(), in.begin(), in.end(), std::back_inserter(both));
+  CHECK(both == labels_of(all));
+  for (const Dataset* part : {&held, static_cast<const Dataset*>(&left)}) {
+    for (const Row& row : part->rows) CHECK(row.text == std::to_string(row.label));
+  }
+  CHECK(labels_of(hold_out(again, 30, 1)) == out);
+  CHECK(labels_of(again) == in);
+  CHECK(labels_of(hold_out(other, 30, 2)) != out);
+  // Not those that sample_rows() draws of the same seed.
+  Dataset sampled = all;
+  sample_rows(sampled, 30, 1);
+  CHECK(labels_of(sampled) != out);
+}
+
+TEST_CASE("rows held out leave at least one") {
+  Dataset rows;
+  for (int i = 0; i < 5; ++i) rows.rows.push_back({std::to_string(i), "", "", i, ""});
+  for (const int64_t count : {5, 6}) {
+    CHECK_THROWS_WITH(hold_out(rows, count, 1),
+                      Contains(std::to_string(count) + " rows") && Contains("of 5"));
+    CHECK(labels_of(rows) == std::vector{0, 1, 2, 3, 4});
+  }
+  const Dataset held = hold_out(rows, 4, 1);
+  CHECK(held.rows.size() == 4);
+  CHECK(rows.rows.size() == 1);
 }
 
 TEST_CASE("a corpus of plain text and tables") {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -193,7 +194,7 @@ TEST_CASE("learner: whatever a result depends on is part of its name") {
   const TrainJob job = job_of(0, 1, rows_of(1));
   CHECK(computed(plain, job) == 3);
   CHECK(computed(plain, job) == 0);
-  std::vector<LearnerSpec> specs(9, plain);
+  std::vector<LearnerSpec> specs(10, plain);
   specs[0].numerics = "other kernels";
   specs[1].base_name = DigestBuilder().add("another base").finish();
   specs[2].adapter.alpha += 1;
@@ -203,6 +204,7 @@ TEST_CASE("learner: whatever a result depends on is part of its name") {
   specs[6].test.rows[20].label = 1 - std::min(1, specs[6].test.rows[20].label);
   specs[7].adapter.targets = {nn::Target::kO};
   specs[8].adapter.rank += 1;
+  specs[9].evaluation_rows = 4;  // a pass
   for (size_t i = 0; i < specs.size(); ++i) {
     INFO("specification " << i);
     CHECK(computed(specs[i], job) == 3);
@@ -224,12 +226,41 @@ TEST_CASE("learner: whatever a result depends on is part of its name") {
     INFO("job " << i);
     CHECK(computed(plain, jobs[i]) == 2);  // the initial adapter is known
   }
+  const auto named = [&](const char* what, const std::function<void(TrainJob&)>& change) {
+    INFO(what);
+    TrainJob changed = job;
+    change(changed);
+    CHECK(computed(plain, changed) == 2);
+  };
+  named("part", [](TrainJob& j) { j.part = 1; });
+  named("client", [](TrainJob& j) { j.client = 2; });
+  named("proximal_mu", [](TrainJob& j) { j.proximal_mu = 0.1; });
+  named("tail_lambda", [](TrainJob& j) { j.tail_lambda = 0.1; });
+  named("tail_keep", [](TrainJob& j) { j.tail_keep = 1; });
+  named("a", [](TrainJob& j) { j.trained.a = false; });
+  named("b", [](TrainJob& j) { j.trained.b = false; });
+  named("head", [](TrainJob& j) { j.trained.head = false; });
   TrainJob momentum = jobs[4];
   momentum.settings.momentum = 0.5;
   CHECK(computed(plain, momentum) == 2);
-  LearnerSpec passes = plain;
-  passes.evaluation_rows = 4;
-  CHECK(computed(passes, job) == 1);  // the evaluation alone
+  // Control variates: which, and in which order.
+  const auto corrected = [&](uint64_t c_seed, uint64_t own_seed) {
+    const auto learner = make_graph_learner(plain);
+    const Share share = last_layers(2, 2, 2);
+    TrainJob with = job;
+    with.has_controls = true;
+    const Value start = learner->initial(share, 5);
+    const std::vector<Value> controls = {learner->initial(share, c_seed),
+                                         learner->initial(share, own_seed)};
+    learner->training_numbers(learner->train(start, with, controls));
+    return learner->counts().of(JobKind::kTraining).computed;
+  };
+  CHECK(corrected(6, 7) == 1);
+  CHECK(corrected(6, 7) == 0);
+  CHECK(corrected(7, 6) == 1);
+  CHECK(corrected(6, 6) == 1);
+  CHECK(corrected(8, 6) == 1);
+  CHECK(corrected(6, 8) == 1);
 }
 
 TEST_CASE("learner: saves a state as a PEFT adapter") {

@@ -102,7 +102,8 @@ class RecordingLearner : public learning::Learner {
     learning::Outcome update = of(start);
     const auto rows = static_cast<int64_t>(job.rows->size());
     const double k_eta = static_cast<double>(job.settings.steps_for(rows)) * job.learning_rate;
-    for (const auto& [name, tensor] : of(apply(learning::only(job.trained), {start}, "")).tensors) {
+    const learning::Value trained = apply(learning::only(job.trained), {start}, "");
+    for (const auto& [name, tensor] : of(trained).tensors) {
       at::Tensor now = tensor + step(job);
       for (size_t i = 0; i < controls.size(); ++i) {
         const auto found = of(controls[i]).tensors.find(name);
@@ -115,8 +116,8 @@ class RecordingLearner : public learning::Learner {
   }
 
   // What fused() would choose takes a task: here it is always a quarter of the shared one.
-  learning::Value apply(const learning::Function& function,
-                        const std::vector<learning::Value>& on, const std::string&) override {
+  learning::Value apply(const learning::Function& function, const std::vector<learning::Value>& on,
+                        const std::string&) override {
     std::vector<const nn::TensorMap*> inputs;
     for (const learning::Value& one : on) inputs.push_back(&of(one).tensors);
     if (function->what() != std::string("fused")) return value((*function)(inputs, no_task));

@@ -310,7 +310,7 @@ TEST_CASE("a suite's tables") {
   CHECK_THAT(text, Contains("| a | ours | 3 | 0.5000 +- 0.0000 | 0.5000 | 30 s | 900 B | 900 B | "
                             "60 % | 30 % | 10 % |\n"));
   CHECK_THAT(text, Contains("- Guessed.\n- Bandwidths are round.\n") && Contains("- Smaller.\n"));
-  CHECK_THAT(suite_text(report), Contains("two\n1 settings x 2 methods x 3 seeds"));
+  CHECK_THAT(suite_text(report), Contains("two\n1 setting x 2 methods x 3 seeds"));
   const std::string table = suite_csv(report);
   CHECK_THAT(table, Contains("\na,ours,1,done,3,30,0.5,0.5,0.5,30,3,900,300,600,6,3,1,,,,") &&
                         Contains("\na,base,3,failed,,,,,,,,,,,,,,,,,\n"));
