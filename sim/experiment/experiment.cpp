@@ -116,10 +116,13 @@ void Experiment::require_training_rows(Problems& problems) const {
   }
   for (const data::Row& row : data_.test.rows) {
     if (row.label < 0 || learnt[row.label]) continue;
-    const int64_t rows = scenario().task().files().max_train_rows();
-    problems.add("task.files.max_train_rows", fmt::format("{}", rows),
-                 fmt::format("draws no training row of class \"{}\", which is tested: take more",
-                             data_.train.classes[row.label]));
+    const v1::FileTask& files = scenario().task().files();
+    const bool few = files.max_train_rows() > 0;
+    problems.add(few ? "task.files.max_train_rows" : "task.files.validation_rows",
+                 fmt::format("{}", few ? files.max_train_rows() : files.validation_rows()),
+                 fmt::format("{} no training row of class \"{}\", which is tested: take {}",
+                             few ? "draws" : "leaves", data_.train.classes[row.label],
+                             few ? "more" : "fewer"));
     return;
   }
 }
