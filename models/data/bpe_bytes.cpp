@@ -1,6 +1,5 @@
 #include "models/data/bpe_bytes.h"
 
-#include <algorithm>
 #include <array>
 
 #include "models/data/utf8.h"

@@ -2,7 +2,6 @@
 // another, where only the words that hold the pair are visited again.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <map>
 #include <queue>
 

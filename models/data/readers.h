@@ -40,8 +40,8 @@ TrainAndTest read_train_and_test(const TableSpec& spec, const std::filesystem::p
 // number of rows, keeps all.
 void sample_rows(Dataset& dataset, int64_t count, uint64_t seed);
 
-// Takes `count` rows out, drawn without replacement, and returns them, both in file order. InputError
-// where none would be left.
+// Takes `count` rows out, drawn without replacement, and returns them, both in file order.
+// InputError where none would be left.
 Dataset hold_out(Dataset& dataset, int64_t count, uint64_t seed);
 
 // The texts of the files, in order, empty ones left out. .txt: a paragraph a line. .jsonl, .tsv

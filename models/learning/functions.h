@@ -62,8 +62,7 @@ Function stacked(const std::vector<double>& weights);
 // rest is not in the result. Of a smaller rank the first rows and columns.
 Function carried_over(double factor);
 
-// -------------------------------------------------------------------------------- server
-// optimisers
+// ------------------------------------------------------------------------------ server optimisers
 
 enum class ServerOptimizerKind { kMomentum, kNesterov, kAdam, kYogi };
 struct ServerOptimizerSettings {

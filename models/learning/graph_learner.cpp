@@ -91,12 +91,6 @@ Digest task_name(const LearnerSpec& spec) {
   return name.finish();
 }
 
-void add_share(DigestBuilder& name, const Share& share) {
-  name.add(share.ranks.size());
-  for (const int64_t rank : share.ranks) name.add(rank);
-  name.add(share.a).add(share.b).add(share.head);
-}
-
 Digest initial_name(const Digest& task, const Share& share, uint64_t seed) {
   DigestBuilder name;
   name.add("initial").add(2).add(task).add(seed);

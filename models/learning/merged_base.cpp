@@ -1,5 +1,6 @@
 #include "models/learning/merged_base.h"
 
+#include <algorithm>
 #include <set>
 
 #include "models/common/error.h"
@@ -9,6 +10,10 @@
 namespace fedclock::learning {
 
 LearningTask with_merged(const LearningTask& task, const nn::TensorMap& state) {
+  const bool any = std::any_of(state.begin(), state.end(), [](const auto& tensor) {
+    return parse_tensor_name(tensor.first).kind == TensorKind::kMerged;
+  });
+  if (!any) return task;
   at::NoGradGuard no_gradients;
   nn::TensorMap weights = *task.weights;  // tensors are shared
   std::set<std::string> changed;
@@ -21,7 +26,6 @@ LearningTask with_merged(const LearningTask& task, const nn::TensorMap& state) {
     weight->second = weight->second + tensor.to(weight->second.options());
     changed.insert(weight->first);
   }
-  if (changed.empty()) return task;
   LearningTask other = task;
   other.base = std::make_shared<const nn::Transformer>(task.architecture(), weights);
   if (task.trunk) {

@@ -1,11 +1,19 @@
 // A part of a model's adapters and head: what a client holds, trains, receives or sends.
 #pragma once
 
+#include <algorithm>
 #include <compare>
 #include <cstdint>
 #include <vector>
 
 namespace fedclock::learning {
+
+// Each layer's larger rank of the two.
+inline void widen(std::vector<int64_t>& ranks, const std::vector<int64_t>& more) {
+  for (size_t layer = 0; layer < ranks.size(); ++layer) {
+    ranks[layer] = std::max(ranks[layer], more[layer]);
+  }
+}
 
 struct Share {
   std::vector<int64_t> ranks;  // of each layer's adapters, from the first layer on; 0: none
@@ -25,6 +33,18 @@ struct Share {
     int64_t count = 0;
     for (const int64_t rank : ranks) count += rank > 0;
     return count;
+  }
+
+  // To all that either has.
+  void widen(const Share& more) {
+    if (ranks.empty()) {
+      *this = more;
+      return;
+    }
+    learning::widen(ranks, more.ranks);
+    a = a || more.a;
+    b = b || more.b;
+    head = head || more.head;
   }
 };
 

@@ -1,5 +1,4 @@
 // Parts of states: cut, chosen, laid over one another, carried over.
-#include <algorithm>
 
 #include "models/learning/ranked.h"
 #include "models/learning/state_function.h"
@@ -21,11 +20,7 @@ int64_t rank_in(const Share& share, const std::string& name) {
 class OfShare : public StateFunction {
  public:
   explicit OfShare(const Share& share) : share_(share) {}
-  void add_to(DigestBuilder& name) const override {
-    name.add(share_.ranks.size());
-    for (const int64_t rank : share_.ranks) name.add(rank);
-    name.add(share_.a).add(share_.b).add(share_.head);
-  }
+  void add_to(DigestBuilder& name) const override { add_share(name, share_); }
   bool is_kept() const override { return false; }
 
  protected:
@@ -107,6 +102,12 @@ class CarriedOver : public StateFunction {
 };
 
 }  // namespace
+
+void add_share(DigestBuilder& name, const Share& share) {
+  name.add(share.ranks.size());
+  for (const int64_t rank : share.ranks) name.add(rank);
+  name.add(share.a).add(share.b).add(share.head);
+}
 
 Function tailored(const Share& share) { return std::make_shared<const Tailored>(share); }
 Function only(const Share& share) { return std::make_shared<const Only>(share); }

@@ -37,4 +37,7 @@ class StateFunction {
   virtual Outcome operator()(const Inputs& inputs, const Task& task) const = 0;
 };
 
+// A share, in the name of what was done with it.
+void add_share(DigestBuilder& name, const Share& share);
+
 }  // namespace fedclock::learning

@@ -38,9 +38,9 @@ struct PeftSettings {
 };
 
 // `adapter` holds "layers.N.<target>.lora_a" [r, in], "layers.N.<target>.lora_b" [out, r] for any
-// layers and targets, of any rank r each, and "head.weight" [classes, width], "head.bias" [classes] or none. Which
-// modules and layers PEFT has to transform follows from these names. Throws InputError when a name,
-// a shape or half of a pair is wrong.
+// layers and targets, of any rank r each, and "head.weight" [classes, width], "head.bias" [classes]
+// or none. Which modules and layers PEFT has to transform follows from these names. Throws
+// InputError when a name, a shape or half of a pair is wrong.
 void write_peft_adapter(const std::filesystem::path& folder, const Architecture& architecture,
                         std::string_view model_type, const TensorMap& adapter,
                         const PeftSettings& settings);

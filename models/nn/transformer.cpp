@@ -1,6 +1,5 @@
 #include "models/nn/transformer.h"
 
-#include <fmt/format.h>
 #include <algorithm>
 
 #include <cmath>

@@ -1,7 +1,6 @@
 #include "models/nn/trunk.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "models/common/error.h"
 #include "models/nn/attention.h"

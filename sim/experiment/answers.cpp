@@ -31,8 +31,7 @@ void Experiment::time_clients() {
     const double down_s =
         bytes / (rates.down_bytes_s > 0 ? rates.down_bytes_s : device.wifi_bytes_s);
     const double train_s =
-        workload_->training_flops(machine, whole, settings, std::ssize(*client.train_rows)) /
-        federation::effective_flops(machine);
+        workload_->training_seconds(machine, whole, settings, std::ssize(*client.train_rows));
     client.expected_round_s = train_s;
     // A platform file's links are SimGrid's alone.
     if (std::isfinite(up_s + down_s)) client.expected_round_s += up_s + down_s;
@@ -51,14 +50,12 @@ void Experiment::add_costs(federation::AssignmentInputs& inputs) const {
     const learning::TrainSettings settings =
         federation::train_settings(scenario().federation().local());
     const cost::Machine& machine = who.machines->front();
-    return workload_->training_flops(machine, share(depth), settings, std::ssize(*who.train_rows)) /
-           federation::effective_flops(machine);
+    return workload_->training_seconds(machine, share(depth), settings,
+                                       std::ssize(*who.train_rows));
   };
-  // Of the factors that the local answer sends.
-  const auto bytes = [this, f](learning::Share share) {
-    share.a = !f.local().has_frozen_a();
-    share.b = share.head = !f.local().has_shared_a();
-    return (f.local().has_scaffold() ? 2 : 1) * workload_->bytes(share);
+  const auto bytes = [this, f](const learning::Share& share) {
+    return federation::copies_of(f.local()) *
+           workload_->bytes(federation::travelling(f.local(), share));
   };
   const bool whole = f.assignment().joint().whole_download();
   inputs.bytes_up = [bytes, share](int64_t depth) { return bytes(share(depth)); };

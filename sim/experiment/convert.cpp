@@ -1,7 +1,5 @@
 #include "sim/experiment/convert.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "models/common/error.h"

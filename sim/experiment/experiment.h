@@ -59,6 +59,8 @@ class Experiment {
   // fewer.
   learning::Share whole_share() const { return {ranks_}; }
   learning::Share share_of(int64_t depth) const;
+  // The five answers but the schedule, for one run.
+  federation::Answers make_answers(learning::Learner& learner) const;
 
   // What became of the learner's jobs in run(); not part of the result.
   const learning::JobCounts& job_counts() const { return job_counts_; }
@@ -80,7 +82,6 @@ class Experiment {
   void make_workload(scenario::Problems& problems);
   void time_clients();
   void add_costs(federation::AssignmentInputs& inputs) const;
-  federation::Answers make_answers(learning::Learner& learner) const;
   std::unique_ptr<platform::Platform> make_platform(kernel::Simulation& simulation) const;
   void add_off_times(platform::Platform& world, v1::Result& result) const;
   void check_corpus(scenario::Problems& problems) const;

@@ -107,6 +107,11 @@ double Workload::step_seconds(const cost::Machine& machine, const learning::Shar
 
 double Workload::training_flops(const cost::Machine& machine, const learning::Share& trained,
                                 const learning::TrainSettings& settings, int64_t rows) const {
+  return training_seconds(machine, trained, settings, rows) * effective_flops(machine);
+}
+
+double Workload::training_seconds(const cost::Machine& machine, const learning::Share& trained,
+                                  const learning::TrainSettings& settings, int64_t rows) const {
   const int64_t steps = settings.steps_for(rows);
   ensure(steps > 0, "a client trains for no step");
   const int64_t rest = rows % settings.batch_rows;
@@ -119,7 +124,7 @@ double Workload::training_flops(const cost::Machine& machine, const learning::Sh
     seconds += static_cast<double>(smaller) *
                cost::step_seconds(machine, cost::step_work(spec_.timed, last));
   }
-  return seconds * effective_flops(machine);
+  return seconds;
 }
 
 double Workload::flops_of(const cost::Machine& machine, const cost::Work& work) const {

@@ -1,7 +1,5 @@
 #include "sim/platform/pickle_text.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstdint>
 

@@ -1,11 +1,8 @@
 #include "sim/platform/platform.h"
 
-#include <fmt/format.h>
 #include <simgrid/plugins/energy.h>
 #include <simgrid/s4u.hpp>
 
-#include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "models/common/error.h"

@@ -160,7 +160,6 @@ class Platform {
   bool is_reachable(std::size_t device);
   double next_reachable_s(std::size_t device);
   // The same of transfers between the device and this place, in either direction.
-  bool is_reachable(std::size_t device, Place from);
   double next_reachable_s(std::size_t device, Place from);
   // The same of transfers between the gateway and the server.
   double next_gateway_reachable_s(std::size_t gateway);

@@ -1,5 +1,4 @@
 // What must be on for an operation, and when it is.
-#include "models/common/error.h"
 #include "sim/platform/platform.h"
 
 namespace fedclock::platform {
@@ -36,11 +35,6 @@ bool Platform::is_reachable(std::size_t device) {
 }
 
 double Platform::next_reachable_s(std::size_t device) { return next_reachable_s(device, Place{}); }
-
-bool Platform::is_reachable(std::size_t device, Place from) {
-  if (from.kind == Place::kServer) return is_reachable(device);
-  return broken(device, other_end(device, from), simulation_.now_s()).state.on;
-}
 
 double Platform::next_reachable_s(std::size_t device, Place from) {
   return next_reachable_between_s(device, other_end(device, from));

@@ -298,19 +298,16 @@ std::vector<std::string> rules() {
       "The target, for each setting and seed, is the highest final accuracy among the baselines of "
       "the claim; who has it is the best baseline, among equals the faster one.",
       "Time and traffic to the target: simulated seconds and bytes, up and down, until the "
-      "smoothed "
-      "accuracy first is at or above it. Speed-up: time of the best baseline / time of the method. "
-      "Accuracy gain: final accuracy of the method - target. Traffic saving: 1 - bytes of the "
-      "method "
-      "/ bytes of the best baseline.",
+      "smoothed accuracy first is at or above it. Speed-up: time of the best baseline / time of "
+      "the method. Accuracy gain: final accuracy of the method - target. Traffic saving: 1 - bytes "
+      "of the method / bytes of the best baseline.",
       "A method that never reaches the target counts with its whole run: \"at most\", an upper "
       "bound.",
       "Mean over settings for each seed, then mean over seeds (of speed-ups the geometric mean) "
-      "and "
-      "95 % interval by Student's t.",
+      "and 95 % interval by Student's t.",
       "Reproduced: the whole interval lies at or above the paper's figure. Not reproduced: all of "
-      "it "
-      "lies below. Else inconclusive; so too with fewer than 3 seeds, with runs missing, and where "
+      "it lies below. Else inconclusive; so too with fewer than 3 seeds, with runs missing, and "
+      "where "
       "an upper bound is all that lies above.",
   };
 }

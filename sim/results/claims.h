@@ -2,8 +2,7 @@
 //
 // The rules, for each setting and seed:
 //   smoothed accuracy    at a measurement, the mean of the last 3 measurements up to it, of all
-//   where
-//                        there are fewer
+//                        where there are fewer
 //   final accuracy       the smoothed accuracy at the last measurement
 //   target               the highest final accuracy among the baselines; who has it is the best
 //                        baseline, among equals the one that reaches it first

@@ -146,24 +146,26 @@ v1::Round Recorder::resolved(const RoundRecord& record) {
     round.set_accuracy(metrics.accuracy);
     round.set_loss(metrics.loss);
   }
-  if (!record.client_evaluations.empty()) {
-    double sum = 0;
-    for (size_t i = 0; i < record.client_evaluations.size(); ++i) {
-      v1::ClientAccuracy& own = *round.add_own_accuracies();
-      own.set_client(record.evaluated_clients[i]);
-      own.set_accuracy(learner_.metrics(record.client_evaluations[i]).accuracy);
-      sum += own.accuracy();
-    }
-    for (v1::ClientRound& client : *round.mutable_clients()) {
-      const auto own = std::lower_bound(  // they are in client order
-          round.own_accuracies().begin(), round.own_accuracies().end(), client.client(),
-          [](const v1::ClientAccuracy& one, int32_t number) { return one.client() < number; });
-      if (own == round.own_accuracies().end() || own->client() != client.client()) continue;
-      client.set_accuracy(own->accuracy());
-    }
-    round.set_client_accuracy(sum / static_cast<double>(record.client_evaluations.size()));
-  }
+  if (!record.client_evaluations.empty()) set_own_accuracies(record, round);
   return round;
+}
+
+void Recorder::set_own_accuracies(const RoundRecord& record, v1::Round& round) {
+  double sum = 0;
+  for (size_t i = 0; i < record.client_evaluations.size(); ++i) {
+    v1::ClientAccuracy& own = *round.add_own_accuracies();
+    own.set_client(record.evaluated_clients[i]);
+    own.set_accuracy(learner_.metrics(record.client_evaluations[i]).accuracy);
+    sum += own.accuracy();
+  }
+  for (v1::ClientRound& client : *round.mutable_clients()) {
+    const auto own = std::lower_bound(  // they are in client order
+        round.own_accuracies().begin(), round.own_accuracies().end(), client.client(),
+        [](const v1::ClientAccuracy& one, int32_t number) { return one.client() < number; });
+    if (own == round.own_accuracies().end() || own->client() != client.client()) continue;
+    client.set_accuracy(own->accuracy());
+  }
+  round.set_client_accuracy(sum / static_cast<double>(record.client_evaluations.size()));
 }
 
 const v1::Round& Recorder::resolve(int64_t round) {

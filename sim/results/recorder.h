@@ -110,6 +110,7 @@ class Recorder {
 
  private:
   v1::Round resolved(const RoundRecord& record);
+  void set_own_accuracies(const RoundRecord& record, v1::Round& round);
   // Means over the models that were measured.
   learning::Metrics mean_metrics(const std::vector<learning::Value>& evaluations);
 

@@ -5,7 +5,6 @@
 #include <google/protobuf/text_format.h>
 #include <google/protobuf/util/json_util.h>
 
-#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <memory>

@@ -7,7 +7,6 @@
 #include <cctype>
 #include <charconv>
 #include <iterator>
-#include <numeric>
 #include <utility>
 
 #include "sim/scenario/location.h"

@@ -1,14 +1,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <memory>
-#include <numeric>
 #include <vector>
 
 #include "sim/experiment/convert.h"
-#include "sim/federation/selection/selection.h"
 #include "sim/scenario/check.h"
 #include "tools/fedclock/commands.h"
 
@@ -48,6 +45,7 @@ Way way_of(const platform::PlatformSpec& platform, size_t client) {
 // Devices of one group, all alike but for their rows; of what is drawn for each, the first one's.
 struct Group {
   v1::DeviceGroup from;
+  int32_t client = 0;  // the first
   cost::Machine machine;
   Way way;
   std::vector<int64_t> rows;  // of each device
@@ -77,6 +75,7 @@ std::vector<Group> groups(const experiment::Experiment& experiment) {
   size_t client = 0;
   for (const v1::DeviceGroup& from : s.platform().devices()) {
     Group group{from,
+                static_cast<int32_t>(client),
                 experiment.clients()[client].machines->front(),
                 way_of(experiment.platform(), client),
                 {},
@@ -98,80 +97,100 @@ double transfer_s(v1::NetworkModel model, int64_t bytes, double bytes_s, double 
   return 13.01 * latency_s + static_cast<double>(bytes) / (0.97 * bytes_s);
 }
 
-struct Transfer {
-  int64_t download_bytes = 0, upload_bytes = 0;
-};
-
-// Of the adapters of this depth up, and of everything that anyone tunes down.
-Transfer transfer_of(const experiment::Experiment& experiment, int64_t depth) {
-  const federation::Workload& workload = experiment.workload();
-  const int64_t own = workload.bytes(experiment.share_of(depth));
-  return {std::max(own, workload.bytes(experiment.whole_share())), own};
-}
-
 // The references send nothing.
 bool sends(const v1::Schedule& schedule) {
   return !schedule.has_centralized() && !schedule.has_local_only();
 }
 
+bool sends_what_it_does_not_tune(const v1::Assignment& answer) {
+  return answer.has_capacity() ? answer.capacity().whole_download()
+         : answer.has_joint()  ? answer.joint().whole_download()
+                               : true;
+}
+
+// A device's part in a first round, whatever depth it is given.
+struct FirstPart {
+  learning::Share trained;
+  int64_t download_bytes = 0, upload_bytes = 0;
+};
+
+FirstPart first_part(const experiment::Experiment& experiment, federation::Answers& answers,
+                     const Group& group, int64_t depth) {
+  const v1::Federation& f = experiment.scenario().federation();
+  federation::Plan plan{experiment.share_of(depth).ranks, experiment.whole_share().ranks};
+  if (f.assignment().has_capacity()) {
+    const int64_t most = answers.assignment->plan({1}, group.client).rank();
+    for (auto* ranks : {&plan.tuned, &plan.held}) {
+      for (int64_t& rank : *ranks) rank = std::min(rank, most);
+    }
+  }
+  if (!sends_what_it_does_not_tune(f.assignment())) plan.held = plan.tuned;
+  learning::widen(plan.held, plan.tuned);
+  const federation::Client& who = experiment.clients()[static_cast<size_t>(group.client)];
+  const federation::Part part = answers.local->part({1}, group.client, who, plan);
+  FirstPart first{part.job.trained};
+  if (!sends(f.schedule())) return first;
+  const federation::Workload& workload = experiment.workload();
+  first.download_bytes =
+      part.copies * answers.aggregation->begin_download(workload, group.client, part.down);
+  first.upload_bytes = part.copies * workload.bytes(part.up);
+  return first;
+}
+
 // Of a device alone: download, steps, upload, without contention or waiting.
-double round_s(const experiment::Experiment& experiment, const Group& group, int64_t depth) {
+double round_s(const experiment::Experiment& experiment, const Group& group,
+               const FirstPart& part) {
   const v1::Scenario& s = experiment.scenario();
   const learning::TrainSettings settings = federation::train_settings(s.federation().local());
   double seconds = 0;  // of training, mean over the devices
   for (const int64_t rows : group.rows) {
-    seconds += experiment.workload().training_flops(group.machine, experiment.share_of(depth),
-                                                    settings, rows);
+    seconds += experiment.workload().training_seconds(group.machine, part.trained, settings, rows);
   }
-  seconds /= federation::effective_flops(group.machine) * static_cast<double>(group.rows.size());
+  seconds /= static_cast<double>(group.rows.size());
   if (!sends(s.federation().schedule())) return seconds;
-  const Transfer transfer = transfer_of(experiment, depth);
   const v1::NetworkModel model = s.platform().network_model();
   const Way& way = group.way;
   if (way.up_bytes_s == 0) return seconds;  // the transfers are a platform file's to say
-  seconds += transfer_s(model, transfer.download_bytes, way.down_bytes_s, way.latency_s);
-  return seconds + transfer_s(model, transfer.upload_bytes, way.up_bytes_s, way.latency_s);
+  seconds += transfer_s(model, part.download_bytes, way.down_bytes_s, way.latency_s);
+  return seconds + transfer_s(model, part.upload_bytes, way.up_bytes_s, way.latency_s);
 }
 
 // A line for each depth, also those that the scenario does not use.
-void print_group(const experiment::Experiment& experiment, const Group& group, size_t width) {
+void print_group(const experiment::Experiment& experiment, federation::Answers& answers,
+                 const Group& group, size_t width) {
   const federation::Workload& workload = experiment.workload();
   const federation::WorkloadSpec& spec = workload.spec();
   const v1::DeviceGroup& from = group.from;
   const std::string mode = from.device().modes(scenario::modes_used(from).front()).name();
-  const bool sent = sends(experiment.scenario().federation().schedule());
   // Without a head there is nothing to train at depth 0.
   for (int64_t depth = spec.head_outputs > 0 ? 0 : 1; depth <= spec.learning_layers; ++depth) {
     const double memory_bytes =
         cost::taken_bytes(group.machine, workload.memory(experiment.share_of(depth)).total());
-    const Transfer transfer = sent ? transfer_of(experiment, depth) : Transfer{};
+    const FirstPart part = first_part(experiment, answers, group, depth);
     fmt::print(
         "{:<{}} {:<8} {:>5} {:>5} {:>5} {:>10.4f} {:>9.3f} {:>9.3f} {:>10.3f} {:>11.3f} "
         "{:>6.4g} {:>10.3f}  {}\n",
         from.device().name(), width, mode, from.count(), depth,
         depth * (spec.timed.layers / spec.learning_layers),
-        workload.step_seconds(group.machine, experiment.share_of(depth)), memory_bytes / kGiga,
-        group.machine.memory_bytes / kGiga, static_cast<double>(transfer.upload_bytes) / kMega,
-        static_cast<double>(transfer.download_bytes) / kMega, group.steps,
-        round_s(experiment, group, depth),
+        workload.step_seconds(group.machine, part.trained), memory_bytes / kGiga,
+        group.machine.memory_bytes / kGiga, static_cast<double>(part.upload_bytes) / kMega,
+        static_cast<double>(part.download_bytes) / kMega, group.steps,
+        round_s(experiment, group, part),
         memory_bytes > group.machine.memory_bytes ? "OOM" : "yes");
   }
 }
 
-void print_server(const experiment::Experiment& experiment) {
+void print_server(const experiment::Experiment& experiment, const federation::Answers& answers) {
   const v1::Scenario& s = experiment.scenario();
   if (!s.platform().has_server() || !sends(s.federation().schedule())) return;
   const cost::Machine server =
       experiment::machine(s.platform().server().device(), "", s.timing().precision());
   const auto clients = static_cast<int32_t>(experiment.clients().size());
-  const auto no_learner = learning::make_timing_only_learner();
-  const int32_t chosen =
-      federation::make_selection(s.federation().selection(), clients, s.seed(), *no_learner)
-          ->usual(clients);
-  const federation::Update update{0, 1, {}, experiment.whole_share()};
-  const cost::Work work =
-      federation::make_aggregation(s.federation().aggregation(), {})
-          ->work(experiment.workload(), std::vector(static_cast<size_t>(chosen), update));
+  const int32_t chosen = answers.selection->usual(clients);
+  const learning::Share sent =
+      federation::travelling(s.federation().local(), experiment.whole_share());
+  const std::vector updates(static_cast<size_t>(chosen), federation::Update{0, 1, {}, sent});
+  const cost::Work work = answers.aggregation->work(experiment.workload(), updates);
   const double seconds =
       experiment.workload().flops_of(server, work) / federation::effective_flops(server);
   fmt::print("server {}: merges the updates of a round's {} clients in {:.3g} s\n",
@@ -192,13 +211,24 @@ void print_costs(const ScenarioOptions& options) {
       spec.learning_layers, spec.timed.layers);
   fmt::print("round_s: download, steps and upload of one device alone, nobody waited for{}\n",
              experiment.platform().file ? "; without the platform file's transfers" : "");
+  const v1::Federation& f = experiment.scenario().federation();
+  if (f.local().has_alternating()) {
+    fmt::print("a first round: all down, B up; later ones send one factor both ways\n");
+  }
+  if (f.aggregation().has_stacked()) {
+    fmt::print(
+        "a first round: later ones download the adapters of all clients of the rounds "
+        "before\n");
+  }
   size_t width = 6;
   for (const Group& group : all) width = std::max(width, group.from.device().name().size());
   fmt::print("{:<{}} {:<8} {:>5} {:>5} {:>5} {:>10} {:>9} {:>9} {:>10} {:>11} {:>6} {:>10}  {}\n",
              "device", width, "mode", "count", "depth", "timed", "step_s", "memory_GB", "device_GB",
              "upload_MB", "download_MB", "steps", "round_s", "fits");
-  for (const Group& group : all) print_group(experiment, group, width);
-  print_server(experiment);
+  const auto no_learner = learning::make_timing_only_learner();
+  federation::Answers answers = experiment.make_answers(*no_learner);
+  for (const Group& group : all) print_group(experiment, answers, group, width);
+  print_server(experiment, answers);
 }
 
 }  // namespace

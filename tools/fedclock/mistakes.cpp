@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "sim/scenario/scenario.pb.h"
 #include "sim/scenario/suggest.h"

@@ -9,7 +9,6 @@
 #include <optional>
 #include <thread>
 
-#include "models/common/error.h"
 #include "models/learning/numerics.h"
 #include "sim/experiment/convert.h"
 #include "sim/results/compare.h"

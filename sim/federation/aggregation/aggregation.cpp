@@ -33,15 +33,16 @@ cost::Work Aggregation::work(const Workload& workload, const std::vector<Update>
   return sum;
 }
 
-int64_t Aggregation::download_bytes(const Workload& workload, int32_t,
+int64_t Aggregation::begin_download(const Workload& workload, int32_t,
                                     const learning::Share& share) {
   return workload.bytes(share);
 }
 
-std::vector<learning::Value> inputs_of(std::vector<learning::Value> first,
-                                       const std::vector<Update>& updates) {
+learning::Value Aggregation::apply(learning::Learner& learner, const learning::Function& function,
+                                   const Occasion& occasion, std::vector<learning::Value> first,
+                                   const std::vector<Update>& updates) {
   for (const Update& update : updates) first.push_back(update.state);
-  return first;
+  return learner.apply(function, first, fmt::format("round {}", occasion.round));
 }
 
 std::vector<double> rows_of(const std::vector<Update>& updates) {

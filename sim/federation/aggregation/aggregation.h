@@ -32,13 +32,19 @@ class Aggregation {
   // Of that, on whatever merges.
   virtual cost::Work work(const Workload& workload, const std::vector<Update>& updates) const;
 
-  // What a client has to be sent before it can begin its part with this share.
-  virtual int64_t download_bytes(const Workload& workload, int32_t client,
+  // Bytes that a client is now sent, before it can begin its part with this share.
+  virtual int64_t begin_download(const Workload& workload, int32_t client,
                                  const learning::Share& share);
-  // That has arrived there.
+  // They have arrived there.
   virtual void received(int32_t) {}
   // What the client does with it before it trains, flops.
   virtual double unpacking_flops(const Workload&, int32_t) { return 0; }
+
+ protected:
+  // A function of these states and the updates'.
+  static learning::Value apply(learning::Learner& learner, const learning::Function& function,
+                               const Occasion& occasion, std::vector<learning::Value> first,
+                               const std::vector<Update>& updates);
 };
 
 struct AggregationInputs {
@@ -54,9 +60,7 @@ std::unique_ptr<Aggregation> padded_with_zeros();
 std::unique_ptr<Aggregation> taken_apart_by_svd();
 std::unique_ptr<Aggregation> stacked_into_base(AggregationInputs inputs);
 
-// The states of updates, after `first`, and their weights: rows.
-std::vector<learning::Value> inputs_of(std::vector<learning::Value> first,
-                                       const std::vector<Update>& updates);
+// Weights of updates.
 std::vector<double> rows_of(const std::vector<Update>& updates);
 
 // The step that makes the next global state of the merged one, with its moments.

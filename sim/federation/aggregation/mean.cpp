@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include "sim/federation/aggregation/aggregation.h"
 
 namespace fedclock::federation {
@@ -16,8 +14,7 @@ class Mean : public Aggregation {
                         const std::vector<Update>& updates) override {
     const std::vector<double> n_i =
         weight_by_rows_ ? rows_of(updates) : std::vector<double>(updates.size(), 1.0);
-    return learner.apply(learning::mean_of_holders(n_i), inputs_of({global}, updates),
-                         fmt::format("round {}", occasion.round));
+    return apply(learner, learning::mean_of_holders(n_i), occasion, {global}, updates);
   }
 
  private:
@@ -30,8 +27,7 @@ class Padded : public Aggregation {
   learning::Value merge(learning::Learner& learner, const Occasion& occasion,
                         const learning::Value& global,
                         const std::vector<Update>& updates) override {
-    return learner.apply(learning::zero_padded(rows_of(updates)), inputs_of({global}, updates),
-                         fmt::format("round {}", occasion.round));
+    return apply(learner, learning::zero_padded(rows_of(updates)), occasion, {global}, updates);
   }
 
   // Besides the sum the norms, by trace((B^T B)(A A^T)): 2 r^2 (in + out) for each adapter.

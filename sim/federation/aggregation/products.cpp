@@ -1,8 +1,5 @@
 // Aggregations that merge the products B_i A_i, exactly, and not their factors.
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "models/common/random.h"
@@ -18,8 +15,7 @@ class Svd : public Aggregation {
   learning::Value merge(learning::Learner& learner, const Occasion& occasion,
                         const learning::Value& global,
                         const std::vector<Update>& updates) override {
-    return learner.apply(learning::svd_refactored(rows_of(updates)), inputs_of({global}, updates),
-                         fmt::format("round {}", occasion.round));
+    return apply(learner, learning::svd_refactored(rows_of(updates)), occasion, {global}, updates);
   }
 
   // dW: 2 rank in out for each update; the decomposition of an m x n matrix, m >= n, with U and V:
@@ -31,9 +27,7 @@ class Svd : public Aggregation {
       workload.for_each_adapter(update.share, [&](int64_t rank, int64_t in, int64_t out) {
         work.forward_flops += 2.0 * static_cast<double>(rank * in * out);
       });
-      for (size_t layer = 0; layer < all.ranks.size(); ++layer) {
-        all.ranks[layer] = std::max(all.ranks[layer], update.share.ranks[layer]);
-      }
+      all.widen(update.share);
     }
     workload.for_each_adapter(all, [&](int64_t, int64_t in, int64_t out) {
       const double m = static_cast<double>(std::max(in, out));
@@ -65,13 +59,12 @@ class Stacked : public Aggregation {
     whole.ranks = inputs_.global_ranks;
     Random random(inputs_.seed, "fresh adapter", static_cast<uint64_t>(occasion.round));
     const learning::Value fresh = learner.initial(whole, random.bits64());
-    return learner.apply(learning::stacked(rows_of(updates)), inputs_of({fresh, global}, updates),
-                         fmt::format("round {}", occasion.round));
+    return apply(learner, learning::stacked(rows_of(updates)), occasion, {fresh, global}, updates);
   }
 
   // The stacks of all merges that the client does not have, or the matrices that they add up to.
   // Fresh adapters are drawn from the seed; the head comes with the last stack.
-  int64_t download_bytes(const Workload& workload, int32_t client,
+  int64_t begin_download(const Workload& workload, int32_t client,
                          const learning::Share& share) override {
     Known& known = known_[static_cast<size_t>(client)];
     known.sent = stacks_.size();
@@ -85,9 +78,7 @@ class Stacked : public Aggregation {
       stack.head = merge + 1 == stacks_.size();
       stacks += workload.bytes(stack);
       known.unpacking_flops += product_flops(workload, stack);
-      for (size_t layer = 0; layer < stack.ranks.size(); ++layer) {
-        missed.ranks[layer] = std::max(missed.ranks[layer], stack.ranks[layer]);
-      }
+      learning::widen(missed.ranks, stack.ranks);
     }
     const int64_t matrices = workload.bytes_of_matrices(missed);
     if (matrices >= stacks) return stacks;

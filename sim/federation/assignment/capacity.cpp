@@ -1,4 +1,3 @@
-#include <utility>
 
 #include "sim/federation/assignment/assignment.h"
 

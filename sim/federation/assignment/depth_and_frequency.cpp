@@ -5,7 +5,6 @@
 #include <cmath>
 #include <deque>
 #include <numeric>
-#include <tuple>
 #include <utility>
 
 #include "models/common/error.h"

@@ -5,7 +5,6 @@
 #include <tuple>
 #include <utility>
 
-#include "models/common/error.h"
 #include "sim/federation/assignment/assignment.h"
 #include "sim/federation/assignment/depth_and_frequency.h"
 

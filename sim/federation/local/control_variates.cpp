@@ -24,7 +24,6 @@ class ControlVariates : public PlainTraining {
   Part part(const Occasion& occasion, int32_t client, const Client& who,
             const Plan& plan) override {
     Part part = PlainTraining::part(occasion, client, who, plan);
-    part.copies = copies();
     part.job.has_controls = true;
     sent_[static_cast<size_t>(client)] = c_;
     return part;
@@ -48,8 +47,6 @@ class ControlVariates : public PlainTraining {
     c_i = c_i_new;
     return {update, y_i};
   }
-
-  int64_t copies() const override { return 2; }
 
   void merged(learning::Learner& learner, const std::vector<int32_t>& clients) override {
     std::vector<learning::Value> inputs = {c_};

@@ -15,14 +15,8 @@ class FrozenA : public PlainTraining {
   Part part(const Occasion& occasion, int32_t client, const Client& who,
             const Plan& plan) override {
     Part part = PlainTraining::part(occasion, client, who, plan);
-    part.job.trained.a = part.up.a = part.down.a = false;
+    part.job.trained.a = false;
     return part;
-  }
-
-  learning::Share whole(int64_t, const std::vector<int64_t>& ranks) const override {
-    learning::Share whole{ranks};
-    whole.a = false;
-    return whole;
   }
 };
 
@@ -71,13 +65,6 @@ class SharedA : public PlainTraining {
   SharedA(const v1::Local& answer, const LocalInputs& inputs)
       : PlainTraining(answer, inputs.seed), own_(static_cast<size_t>(inputs.clients)) {}
 
-  Part part(const Occasion& occasion, int32_t client, const Client& who,
-            const Plan& plan) override {
-    Part part = PlainTraining::part(occasion, client, who, plan);
-    part.up.b = part.up.head = part.down.b = part.down.head = false;
-    return part;
-  }
-
   Trained train(learning::Learner& learner, const Part& part,
                 const learning::Value& global) override {
     Own& own = own_[static_cast<size_t>(part.client)];
@@ -96,12 +83,6 @@ class SharedA : public PlainTraining {
       if (kept.ranks[layer] > 0) own.ranks[layer] = kept.ranks[layer];
     }
     return {update, sent(learner, part, update)};
-  }
-
-  learning::Share whole(int64_t, const std::vector<int64_t>& ranks) const override {
-    learning::Share whole{ranks};
-    whole.b = whole.head = false;
-    return whole;
   }
 
   bool is_personal() const override { return true; }

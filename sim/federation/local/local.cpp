@@ -25,6 +25,14 @@ std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs) {
   throw ProgrammerError("the method left the local training open");
 }
 
+learning::Share travelling(const v1::Local& answer, learning::Share share) {
+  if (answer.has_frozen_a()) share.a = false;
+  if (answer.has_shared_a()) share.b = share.head = false;
+  return share;
+}
+
+int64_t copies_of(const v1::Local& answer) { return answer.has_scaffold() ? 2 : 1; }
+
 learning::TrainSettings train_settings(const v1::Local& answer) {
   learning::TrainSettings settings;
   settings.steps = answer.steps();

@@ -42,10 +42,8 @@ class Local {
                         const learning::Value& global) = 0;
   // What a whole global state is, on its way to those who have the one before; and how many states
   // travel, down and up.
-  virtual learning::Share whole(int64_t, const std::vector<int64_t>& ranks) const {
-    return {ranks};
-  }
-  virtual int64_t copies() const { return 1; }
+  virtual learning::Share whole(int64_t round, const std::vector<int64_t>& ranks) const = 0;
+  virtual int64_t copies() const = 0;
   // The server has merged what these clients sent.
   virtual void merged(learning::Learner&, const std::vector<int32_t>&) {}
 
@@ -67,11 +65,18 @@ struct LocalInputs {
 };
 std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs);
 
-// What the answers have in common: the job as the scenario gives it, all that is held travels down,
-// all that is tuned travels up, and nothing is kept.
+// What of a share travels: FFA-LoRA's B, FedSA-LoRA's A; RoLoRA's rounds have one or the other. And
+// how many states do: SCAFFOLD's control variates are another one.
+learning::Share travelling(const v1::Local& answer, learning::Share share);
+int64_t copies_of(const v1::Local& answer);
+
+// What the answers have in common: the job as the scenario gives it, what travels of all that is
+// held goes down, of all that is tuned up, and nothing is kept.
 class PlainTraining : public Local {
  public:
   PlainTraining(const v1::Local& answer, uint64_t seed);
+  learning::Share whole(int64_t round, const std::vector<int64_t>& ranks) const override;
+  int64_t copies() const override;
   Part part(const Occasion& occasion, int32_t client, const Client& who, const Plan& plan) override;
   Trained train(learning::Learner& learner, const Part& part,
                 const learning::Value& global) override;
@@ -84,8 +89,7 @@ class PlainTraining : public Local {
                               const learning::Value& update);
 
  private:
-  learning::TrainSettings settings_;
-  double learning_rate_, decay_;
+  v1::Local answer_;
   uint64_t seed_;
 };
 

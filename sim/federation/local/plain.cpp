@@ -5,27 +5,33 @@
 namespace fedclock::federation {
 
 PlainTraining::PlainTraining(const v1::Local& answer, uint64_t seed)
-    : settings_(train_settings(answer)),
-      learning_rate_(answer.learning_rate()),
-      decay_(answer.learning_rate_decay()),
-      seed_(seed) {}
+    : answer_(answer), seed_(seed) {}
+
+learning::Share PlainTraining::whole(int64_t, const std::vector<int64_t>& ranks) const {
+  return travelling(answer_, {ranks});
+}
+
+int64_t PlainTraining::copies() const { return copies_of(answer_); }
 
 Part PlainTraining::part(const Occasion& occasion, int32_t client, const Client& who,
                          const Plan& plan) {
   Part part;
   part.occasion = occasion;
   part.client = client;
-  part.held.ranks = part.down.ranks = plan.held;
-  part.up.ranks = plan.tuned;
-  part.job = {
-      .rows = who.train_rows,
-      .settings = settings_,
-      .trained = part.up,
-      .learning_rate = learning_rate_ * std::pow(decay_, static_cast<double>(occasion.round - 1)),
-      .seed = seed_,
-      .round = occasion.round,
-      .part = occasion.part,
-      .client = client};
+  part.held.ranks = plan.held;
+  part.down = travelling(answer_, {plan.held});
+  part.up = travelling(answer_, {plan.tuned});
+  part.copies = copies();
+  const double decay = answer_.learning_rate_decay();
+  part.job = {.rows = who.train_rows,
+              .settings = train_settings(answer_),
+              .trained = {plan.tuned},
+              .learning_rate = answer_.learning_rate() *
+                               std::pow(decay, static_cast<double>(occasion.round - 1)),
+              .seed = seed_,
+              .round = occasion.round,
+              .part = occasion.part,
+              .client = client};
   return part;
 }
 

@@ -42,11 +42,7 @@ class Server {
       part_ = 0;
       if (!co_await collect()) break;
       const std::vector<Update> updates = take_buffer();
-      const std::optional<double> merge_s = co_await merge_work(f_, round_, updates);
-      if (merge_s) {
-        f_.recorder.round(round_).merge_s = *merge_s;
-        global_ = f_.merge({round_}, global_, updates, clients_of(updates));
-      }
+      global_ = co_await merged_on_server(f_, round_, global_, updates, clients_of(updates));
       f_.end_round(round_, global_);
     }
     co_await flights_.cancel();

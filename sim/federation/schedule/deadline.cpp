@@ -72,13 +72,7 @@ kernel::Task<learning::Value> run_with_deadline(Federation& f) {
                                                    : std::numeric_limits<double>::infinity();
     co_await rounds.collect(usual, until_s);
     const std::vector<Update> updates = rounds.settle(number);
-    if (!updates.empty()) {
-      const std::optional<double> merge_s = co_await merge_work(f, number, updates);
-      if (merge_s) {
-        f.recorder.round(number).merge_s = *merge_s;
-        global = f.merge({number}, global, updates, clients_of(updates));
-      }
-    }
+    global = co_await merged_on_server(f, number, global, updates, clients_of(updates));
     f.end_round(number, global);
   }
   co_await rounds.flights.cancel();

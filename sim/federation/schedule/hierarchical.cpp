@@ -75,19 +75,6 @@ Groups make_groups(const Federation& f, const std::vector<int32_t>& participants
   throw ProgrammerError("a hierarchical schedule without a grouping");
 }
 
-void widen(learning::Share& share, const learning::Share& more) {
-  if (share.ranks.empty()) {
-    share = more;
-    return;
-  }
-  for (size_t layer = 0; layer < share.ranks.size(); ++layer) {
-    share.ranks[layer] = std::max(share.ranks[layer], more.ranks[layer]);
-  }
-  share.a = share.a || more.a;
-  share.b = share.b || more.b;
-  share.head = share.head || more.head;
-}
-
 class GroupRounds {
  public:
   GroupRounds(Federation& f, int32_t number, Group group, size_t participants)
@@ -145,7 +132,7 @@ class GroupRounds {
       const learning::Share whole = f_.answers.local->whole(round, f_.initial_ranks);
       const int64_t bytes = copies * f_.workload.bytes(whole);
       if (!co_await group_transfer(f_, round, Event::GROUP_DOWNLOAD, aggregator_, bytes,
-                                   record_.bytes_down)) {
+                                   broken_.max_attempts, record_.bytes_down)) {
         co_return std::nullopt;
       }
     }
@@ -155,13 +142,13 @@ class GroupRounds {
       if (updates.empty()) continue;
       if (!co_await merge_work(f_, round, updates, aggregator_)) continue;
       state = f_.answers.aggregation->merge(f_.learner, occasion, state, updates);
-      for (const Update& update : updates) widen(trained_, update.share);
+      for (const Update& update : updates) trained_.widen(update.share);
     }
     if (trained_.ranks.empty()) co_return std::nullopt;
     if (far) {
       const int64_t bytes = copies * f_.workload.bytes(trained_);
       if (!co_await group_transfer(f_, round, Event::GROUP_UPLOAD, aggregator_, bytes,
-                                   record_.bytes_up)) {
+                                   broken_.max_attempts, record_.bytes_up)) {
         co_return std::nullopt;
       }
     }
@@ -287,17 +274,11 @@ kernel::Task<learning::Value> run_hierarchical(Federation& f) {
     }
     const std::vector<Update> updates = arrived(co_await kernel::when_all(std::move(tasks)));
     const std::vector<int32_t> merged = settle(f, number, groups, updates);
-    if (!updates.empty()) {
-      // A single group on the server has been merged there already.
-      const bool again =
-          groups.size() > 1 || f.scenario.federation().schedule().hierarchical().aggregator() !=
-                                   v1::Hierarchical::SERVER;
-      std::optional<double> merge_s = 0.0;
-      if (again) merge_s = co_await merge_work(f, number, updates);
-      if (merge_s) {
-        f.recorder.round(number).merge_s = *merge_s;
-        global = f.merge({number}, global, updates, merged);
-      }
+    const v1::Hierarchical& answer = f.scenario.federation().schedule().hierarchical();
+    if (groups.size() > 1 || answer.aggregator() != v1::Hierarchical::SERVER) {
+      global = co_await merged_on_server(f, number, global, updates, merged);
+    } else if (!updates.empty()) {  // the only group: its merge on the server was the work
+      global = f.merge({number}, global, updates, merged);
     }
     f.answers.assignment->observe_round(f.simulation.now_s() - f.recorder.round(number).start_s);
     f.end_round(number, global);

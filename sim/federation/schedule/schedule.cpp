@@ -215,7 +215,7 @@ kernel::Task<bool> run_part(Federation& f, const Part& part, ClientRecord& recor
   const bool travels = merged_at != Place{Place::kDevice, static_cast<size_t>(part.client)};
   if (travels) {
     const int64_t bytes =
-        part.copies * f.answers.aggregation->download_bytes(f.workload, part.client, part.down);
+        part.copies * f.answers.aggregation->begin_download(f.workload, part.client, part.down);
     Phase down{Event::DOWNLOAD, bytes, {}, merged_at};
     if (!co_await run_phase(f, round, record, std::move(down), on_break)) co_return false;
     f.answers.aggregation->received(part.client);
@@ -286,8 +286,9 @@ kernel::Task<std::optional<double>> until_done(Federation& f, int64_t round, Eve
                                                Place place, int64_t bytes,
                                                std::function<DeviceOperation()> start,
                                                std::function<double()> next_possible_s,
+                                               int32_t max_attempts = OnBreak{}.max_attempts,
                                                int64_t* travelled = nullptr) {
-  for (int32_t attempt = 0; attempt < OnBreak{}.max_attempts; ++attempt) {
+  for (int32_t attempt = 0; attempt < max_attempts; ++attempt) {
     const double start_s = f.simulation.now_s();
     Event::End end = Event::DONE;
     DeviceOperation operation = start();
@@ -347,8 +348,19 @@ kernel::Task<std::optional<double>> merge_work(Federation& f, int64_t round,
                     [&f, at] { return f.platform.next_on_s(at); });
 }
 
+kernel::Task<learning::Value> merged_on_server(Federation& f, int64_t round, learning::Value global,
+                                               const std::vector<Update>& updates,
+                                               const std::vector<int32_t>& clients) {
+  if (updates.empty()) co_return global;
+  const std::optional<double> merge_s = co_await merge_work(f, round, updates);
+  if (!merge_s) co_return global;
+  f.recorder.round(round).merge_s = *merge_s;
+  co_return f.merge({round}, global, updates, clients);
+}
+
 kernel::Task<bool> group_transfer(Federation& f, int64_t round, Event::Phase phase,
-                                  Place aggregator, int64_t bytes, int64_t& travelled) {
+                                  Place aggregator, int64_t bytes, int32_t max_attempts,
+                                  int64_t& travelled) {
   const bool up = phase == Event::GROUP_UPLOAD;
   const bool gateway = aggregator.kind == Place::kGateway;
   const auto start = [&f, up, gateway, aggregator, bytes] {
@@ -362,8 +374,8 @@ kernel::Task<bool> group_transfer(Federation& f, int64_t round, Event::Phase pha
     return gateway ? f.platform.next_gateway_reachable_s(aggregator.index)
                    : f.platform.next_reachable_s(aggregator.index);
   };
-  const auto seconds =
-      co_await until_done(f, round, phase, aggregator, bytes, start, next_possible_s, &travelled);
+  const auto seconds = co_await until_done(f, round, phase, aggregator, bytes, start,
+                                           next_possible_s, max_attempts, &travelled);
   co_return seconds.has_value();
 }
 

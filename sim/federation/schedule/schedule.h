@@ -59,10 +59,18 @@ kernel::Task<std::optional<double>> work_on_server(Federation& federation, int64
 kernel::Task<std::optional<double>> merge_work(Federation& federation, int64_t round,
                                                const std::vector<Update>& updates,
                                                platform::Place at = {});
-// A group's state between its aggregator and the server; false when it never gets through. What has
-// travelled, broken attempts included, is added to `travelled`.
+// The next global state: these updates, of these clients, merged on the server once it has done the
+// work; `global` itself where there are none, or where the server never gets it done.
+kernel::Task<learning::Value> merged_on_server(Federation& federation, int64_t round,
+                                               learning::Value global,
+                                               const std::vector<Update>& updates,
+                                               const std::vector<int32_t>& clients);
+// A group's state between its aggregator and the server, in so many attempts at the most; false
+// when it never gets through. What has travelled, broken attempts included, is added to
+// `travelled`.
 kernel::Task<bool> group_transfer(Federation& federation, int64_t round, v1::Event::Phase phase,
-                                  platform::Place aggregator, int64_t bytes, int64_t& travelled);
+                                  platform::Place aggregator, int64_t bytes, int32_t max_attempts,
+                                  int64_t& travelled);
 
 // Updates in client order, without those that were given up.
 std::vector<Update> arrived(const std::vector<std::optional<Update>>& updates);

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <set>
 
 #include "models/common/error.h"
@@ -81,13 +80,7 @@ kernel::Task<learning::Value> run_synchronous(Federation& f) {
       for (const int32_t client : chosen) round.unused.erase(client);
     }
     const std::vector<Update> updates = co_await updates_of(round, chosen);
-    if (!updates.empty()) {
-      const std::optional<double> merge_s = co_await merge_work(f, number, updates);
-      if (merge_s) {
-        f.recorder.round(number).merge_s = *merge_s;
-        global = f.merge({number}, global, updates, clients_of(updates));
-      }
-    }
+    global = co_await merged_on_server(f, number, global, updates, clients_of(updates));
     f.end_round(number, global);
   }
   co_return global;

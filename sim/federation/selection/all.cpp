@@ -1,4 +1,5 @@
-#include "models/common/random.h"
+#include <algorithm>
+
 #include "sim/federation/selection/selection.h"
 
 namespace fedclock::federation {

@@ -4,13 +4,11 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
 
 #include "models/common/error.h"
-#include "models/common/random.h"
 #include "models/data/readers.h"
 
 using namespace fedclock;

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "models/common/error.h"
 #include "models/learning/base.h"
 #include "tests/models/learning/tiny.h"
 #include "tests/models/nn/folder.h"

@@ -127,15 +127,20 @@ TEST_CASE("learner: merging one state gives it back; equal jobs give equal state
   const auto learner =
       make_graph_learner(spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 2));
   const Value start = learner->initial(last_layers(2, 2, 2), 5);
-  CHECK(learner->content_digest(start) == learner->content_digest(learner->initial(last_layers(2, 2, 2), 5)));
-  CHECK(learner->content_digest(start) != learner->content_digest(learner->initial(last_layers(2, 2, 2), 6)));
-  CHECK(learner->content_digest(start) != learner->content_digest(learner->initial(last_layers(2, 1, 2), 5)));
+  CHECK(learner->content_digest(start) ==
+        learner->content_digest(learner->initial(last_layers(2, 2, 2), 5)));
+  CHECK(learner->content_digest(start) !=
+        learner->content_digest(learner->initial(last_layers(2, 2, 2), 6)));
+  CHECK(learner->content_digest(start) !=
+        learner->content_digest(learner->initial(last_layers(2, 1, 2), 5)));
   const Value a = learner->train(start, job_of(0, 1, rows_of(1)));
   const Value b = learner->train(start, job_of(0, 1, rows_of(1)));
   CHECK(learner->content_digest(a) == learner->content_digest(b));
   CHECK(learner->content_digest(a) != learner->content_digest(start));
-  CHECK(learner->content_digest(learner->apply(mean_of_holders({1.0}), {start, a}, "test")) == learner->content_digest(a));
-  CHECK(learner->content_digest(learner->apply(mean_of_holders({1, 1}), {start, a, b}, "test")) == learner->content_digest(a));
+  CHECK(learner->content_digest(learner->apply(mean_of_holders({1.0}), {start, a}, "test")) ==
+        learner->content_digest(a));
+  CHECK(learner->content_digest(learner->apply(mean_of_holders({1, 1}), {start, a, b}, "test")) ==
+        learner->content_digest(a));
 }
 
 TEST_CASE("learner: an evaluation of many rows adds up its parts") {
@@ -266,7 +271,8 @@ TEST_CASE("learner: whatever a result depends on is part of its name") {
 TEST_CASE("learner: saves a state as a PEFT adapter") {
   const LearnerSpec spec = spec_of(nn::Kind::kEncoder, data::SyntheticForm::kClassification, 1);
   const auto learner = make_graph_learner(spec);
-  const Value state = learner->train(learner->initial(last_layers(2, 2, 2), 5), job_of(0, 1, rows_of(1)));
+  const Value state =
+      learner->train(learner->initial(last_layers(2, 2, 2), 5), job_of(0, 1, rows_of(1)));
   const nn::Folder folder;
   learner->save(state, folder / "adapter");
   const nn::PeftSettings settings = nn::read_peft_settings(folder / "adapter");

@@ -5,7 +5,6 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <set>
 
 #include "models/learning/reference.h"
 #include "models/nn/bf16_product.h"

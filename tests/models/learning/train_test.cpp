@@ -216,7 +216,8 @@ TEST_CASE("train: layers below the depth stay as they are, but act") {
   nn::TensorMap cut = start;
   std::erase_if(cut, [](const auto& entry) { return entry.first.starts_with("layers.0."); });
   job.trained = last_layers(2, 1, 2);
-  CHECK(std::abs(train(task, cut, job).numbers.mean_loss - train(task, start, job).numbers.mean_loss) > 1e-4);
+  CHECK(std::abs(train(task, cut, job).numbers.mean_loss -
+                 train(task, start, job).numbers.mean_loss) > 1e-4);
 }
 
 // --- learning ------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 #include "models/nn/torch.h"  // before Catch2: both name a macro CHECK, the later one counts
 
 #include <catch2/catch.hpp>
-#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>

@@ -2,7 +2,6 @@
 // arithmetic. b: bytes of everything that is tuned; a latency and b / rate for each transfer.
 #include <catch2/catch.hpp>
 
-#include <algorithm>
 #include <set>
 
 #include "tests/sim/federation/parts.h"

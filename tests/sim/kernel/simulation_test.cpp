@@ -3,7 +3,6 @@
 #include <signal.h>
 #include <catch2/catch.hpp>
 
-#include <cmath>
 #include <coroutine>
 #include <stdexcept>
 #include <string>

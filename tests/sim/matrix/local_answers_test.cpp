@@ -3,7 +3,6 @@
 #include "models/nn/torch.h"  // before Catch2: both name a macro CHECK, the later one counts
 
 #include <catch2/catch.hpp>
-#include <cmath>
 #include <numeric>
 #include <string>
 #include <vector>

@@ -2,7 +2,6 @@
 // rate.
 #include <catch2/catch.hpp>
 
-#include <memory>
 #include <string>
 #include <vector>
 

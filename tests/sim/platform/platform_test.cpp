@@ -3,7 +3,6 @@
 #include <catch2/catch.hpp>
 
 #include <chrono>
-#include <cmath>
 #include <string>
 #include <vector>
 

@@ -2,7 +2,6 @@
 // power modes that change while something is under way, devices that go and come, energy.
 #include <catch2/catch.hpp>
 
-#include <cmath>
 #include <fstream>
 #include <limits>
 #include <memory>

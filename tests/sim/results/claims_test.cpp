@@ -2,7 +2,6 @@
 #include "sim/results/claims.h"
 
 #include <catch2/catch.hpp>
-#include <cmath>
 
 #include "sim/results/suite_table.h"
 #include "sim/results/text.h"

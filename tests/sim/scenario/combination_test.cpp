@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "models/common/error.h"
 #include "sim/scenario/load.h"
 #include "sim/scenario/methods.h"
 
