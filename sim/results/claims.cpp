@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kSmoothed = 3;  // measurements in a mean
 constexpr int kLeastSeeds = 3;
+constexpr double kLeastLearnt = 0.05;  // accuracy above that before training
 constexpr double kConfidence = 0.95;
 constexpr double kRounding = 1e-9;
 
@@ -171,10 +172,13 @@ class Judge {
     for (const std::string& setting : settings_) {
       judgement_.settings.push_back(row(setting, by_seed));
     }
+    const auto learnt =
+        static_cast<size_t>(std::count_if(judgement_.settings.begin(), judgement_.settings.end(),
+                                          [](const Judgement::Row& row) { return row.learnt; }));
     std::vector<double> means;
     bool at_most = false;
     for (const std::vector<Outcome>& outcomes : by_seed) {
-      if (outcomes.empty() || outcomes.size() < settings_.size()) continue;
+      if (outcomes.empty() || outcomes.size() < learnt) continue;
       std::vector<double> values;
       for (const Outcome& outcome : outcomes) {
         values.push_back(outcome.value);
@@ -183,6 +187,7 @@ class Judge {
       means.push_back(mean_of(values));
     }
     judgement_.measured = estimate(means, at_most);
+    nothing_learnt_ = learnt == 0;
     decide();
     return judgement_;
   }
@@ -206,23 +211,33 @@ class Judge {
 
   // One setting alone; its outcomes, speed-ups as logarithms, are added to their seeds'.
   Judgement::Row row(const std::string& setting, std::vector<std::vector<Outcome>>& by_seed) {
-    Judgement::Row row{setting, {}, {}};
+    Judgement::Row row{setting, {}, {}, is_learnt(setting)};
     std::vector<double> values;
     bool at_most = false;
     for (size_t i = 0; i < plan_.seeds.size(); ++i) {
-      std::optional<Outcome> outcome = one(setting, plan_.seeds[i], row.best);
+      std::optional<Outcome> outcome = one(setting, plan_.seeds[i], row);
       if (!outcome) continue;
       if (is_ratio(claim_)) outcome->value = std::log(outcome->value);
       values.push_back(outcome->value);
       at_most = at_most || outcome->at_most;
-      by_seed[i].push_back(*outcome);
+      if (row.learnt) by_seed[i].push_back(*outcome);
     }
     row.measured = estimate(values, at_most);
     return row;
   }
 
-  std::optional<Outcome> one(const std::string& setting, uint64_t seed,
-                             std::vector<std::string>& best) {
+  // Whether the best baseline is better than before training, with every seed.
+  bool is_learnt(const std::string& setting) const {
+    return std::all_of(plan_.seeds.begin(), plan_.seeds.end(), [&](uint64_t seed) {
+      const std::optional<Target> target = target_of(curves_, baselines_, setting, seed);
+      if (!target) return true;
+      const auto& measured = curves_.at({setting, target->baseline, seed}).measured;
+      return measured.size() == 1 ||
+             reaches(target->accuracy, measured.front().accuracy + kLeastLearnt);
+    });
+  }
+
+  std::optional<Outcome> one(const std::string& setting, uint64_t seed, Judgement::Row& row) {
     bool complete = true;
     for (const auto* methods : {&method_, &baselines_}) {
       for (const std::string& method : *methods) {
@@ -239,11 +254,11 @@ class Judge {
       ++unmeasured_;
       return std::nullopt;
     }
-    if (std::find(best.begin(), best.end(), target->baseline) == best.end()) {
-      best.push_back(target->baseline);
+    if (std::find(row.best.begin(), row.best.end(), target->baseline) == row.best.end()) {
+      row.best.push_back(target->baseline);
     }
     const std::optional<Outcome> outcome = outcome_of(claim_, method, *target);
-    at_start_ += outcome ? 0 : 1;
+    at_start_ += outcome || !row.learnt ? 0 : 1;
     return outcome;
   }
 
@@ -269,6 +284,7 @@ class Judge {
     if (!absent_.empty()) return fmt::format("without {}", fmt::join(absent_, ", "));
     if (missing_ > 0) return fmt::format("{} of {} runs are missing", missing_, needed_);
     if (unmeasured_ > 0) return "accuracies were not measured";
+    if (nothing_learnt_) return "nothing was learnt";
     if (at_start_ > 0) return "a target was reached before training";
     const auto seeds = std::ssize(plan_.seeds);
     if (seeds >= kLeastSeeds) return "";
@@ -282,6 +298,7 @@ class Judge {
   std::vector<std::string> absent_;                         // named, but no part of the plan
   int needed_ = 0, missing_ = 0;                            // runs
   int unmeasured_ = 0, at_start_ = 0;                       // settings and seeds without a number
+  bool nothing_learnt_ = false;                             // in any setting
   Judgement judgement_;
 };
 
@@ -301,6 +318,8 @@ std::vector<std::string> rules() {
       "smoothed accuracy first is at or above it. Speed-up: time of the best baseline / time of "
       "the method. Accuracy gain: final accuracy of the method - target. Traffic saving: 1 - bytes "
       "of the method / bytes of the best baseline.",
+      "Nothing learnt: a setting in which, with any seed, the target is less than 5 points above "
+      "the best baseline's accuracy before training; no claim is judged by it.",
       "A method that never reaches the target counts with its whole run: \"at most\", an upper "
       "bound.",
       "Mean over settings for each seed, then mean over seeds (of speed-ups the geometric mean) "

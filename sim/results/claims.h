@@ -12,6 +12,8 @@
 //   speed-up             time of the best baseline / time of the method
 //   accuracy gain        final accuracy of the method - target
 //   traffic saving       1 - bytes of the method / bytes of the best baseline
+//   nothing learnt       a setting in which, with any seed, the target is less than 5 points above
+//                        the best baseline's accuracy before training: no claim is judged by it
 // A method that never reaches the target counts with the time and the bytes of its whole run: the
 // speed-up or saving is then an upper bound, "at most".
 //
@@ -97,8 +99,9 @@ struct Judgement {
     std::string setting;
     Estimate measured;
     std::vector<std::string> best;  // baselines, each once, by seed
+    bool learnt = true;             // else it is left out of what is measured over all settings
   };
-  Estimate measured;          // over all settings, of the seeds for which all of them are there
+  Estimate measured;          // over the settings, of the seeds for which all of them are there
   std::vector<Row> settings;  // each alone
   Verdict verdict = Verdict::kInconclusive;
   std::string reason;  // of an inconclusive verdict: "4 of 18 runs are missing"; else may be empty

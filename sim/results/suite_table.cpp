@@ -95,7 +95,7 @@ std::vector<std::string> claim_row(const v1::Claim& claim, const std::string& nu
           setting,
           verdict,
           best,
-          verdict.empty() ? "" : ">= " + value_text(claim, figure_of(claim)),
+          number.empty() ? "" : ">= " + value_text(claim, figure_of(claim)),
           (measured.at_most ? "at most " : "") + value_text(claim, measured.mean),
           interval,
           fmt::format("{}", measured.seeds)};
@@ -117,7 +117,9 @@ TextTable claim_table(const SuiteReport& report, const Digested& all) {
     for (const Judgement::Row& row : judgement.settings) {
       table.rows.push_back(claim_row(claim, one ? number : "", row.setting, row.measured,
                                      fmt::format("{}", fmt::join(row.best, ", ")),
-                                     one ? verdict : ""));
+                                     one          ? verdict
+                                     : row.learnt ? ""
+                                                  : "nothing learnt"));
     }
   }
   return table;

@@ -279,6 +279,34 @@ TEST_CASE("accuracies that were not measured, and targets before training") {
   CHECK(judge(speed_up(2), plan, curves).reason == "a target was reached before training");
 }
 
+TEST_CASE("no claim is judged by a setting in which nothing is learnt") {
+  const SuitePlan plan = plan_of({"a", "b"}, {1, 2, 3});
+  Curves curves = speeds("a", {4, 4, 4});
+  for (const uint64_t seed : {1, 2, 3}) {
+    curves[{"b", "base", seed}] = curve({0.3, 0.4, 0.35, 0.35});  // ends at 1.1 / 3 = 0.367
+    curves[{"b", "ours", seed}] = curve({0.3, 0.3, 0.3, 0.3});
+  }
+  Judgement judgement = judge(speed_up(4), plan, curves);
+  CHECK(judgement.settings[1].learnt);                       // 6.7 points
+  CHECK(*judgement.settings[1].measured.mean == Approx(1));  // 30 s / at most 30 s
+  CHECK(judgement.verdict == Verdict::kNotReproduced);       // sqrt(4 * 1)
+  // One seed alone at 4.7 points: b counts no more.
+  curves[{"b", "base", 2}] = curve({0.32, 0.4, 0.35, 0.35});
+  judgement = judge(speed_up(4), plan, curves);
+  CHECK_FALSE(judgement.settings[1].learnt);
+  CHECK(judgement.settings[1].measured.seeds == 3);  // shown all the same
+  CHECK(*judgement.measured.mean == Approx(4));
+  CHECK(judgement.verdict == Verdict::kReproduced);
+  // A target reached before training is no obstacle there.
+  curves[{"b", "ours", 2}] = curve({0.5, 0.5, 0.5, 0.5});
+  CHECK(judge(speed_up(4), plan, curves).verdict == Verdict::kReproduced);
+  // Nothing anywhere.
+  const Judgement nothing = judge(speed_up(4), plan_of({"b"}, {1, 2, 3}), curves);
+  CHECK(nothing.reason == "nothing was learnt");
+  CHECK(nothing.verdict == Verdict::kInconclusive);
+  CHECK_FALSE(nothing.measured.mean);
+}
+
 TEST_CASE("a suite's tables") {
   SuiteReport report;
   report.suite.set_name("two");
