@@ -10,8 +10,8 @@
 namespace fedclock::learning {
 
 LearningTask with_merged(const LearningTask& task, const nn::TensorMap& state) {
-  const bool any = std::any_of(state.begin(), state.end(), [](const auto& tensor) {
-    return parse_tensor_name(tensor.first).kind == TensorKind::kMerged;
+  const bool any = std::any_of(state.begin(), state.end(), [](const auto& entry) {
+    return parse_tensor_name(entry.first).kind == TensorKind::kMerged;
   });
   if (!any) return task;
   at::NoGradGuard no_gradients;

@@ -12,8 +12,8 @@ LearningTask with_merged(const LearningTask& task, const nn::TensorMap& state);
 
 // The same state without merged tensors: beside the adapter's own rows and columns another pair, of
 // rank min(in, out), whose product is `merged` exactly:
-//   out <= in:  B' = [B, I], A' = [A; merged / scale],  else  B' = [B, merged / scale], A' = [A;
-//   I].
+//   out <= in   B' = [B, I], A' = [A; merged / scale]
+//   out > in    B' = [B, merged / scale], A' = [A; I]
 nn::TensorMap with_merged_as_adapters(const nn::TensorMap& state, double scale);
 
 }  // namespace fedclock::learning

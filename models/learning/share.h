@@ -8,7 +8,7 @@
 
 namespace fedclock::learning {
 
-// Each layer's larger rank of the two.
+// Raises each layer's rank to that of `more`, where it is larger.
 inline void widen(std::vector<int64_t>& ranks, const std::vector<int64_t>& more) {
   for (size_t layer = 0; layer < ranks.size(); ++layer) {
     ranks[layer] = std::max(ranks[layer], more[layer]);

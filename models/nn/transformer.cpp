@@ -1,7 +1,6 @@
 #include "models/nn/transformer.h"
 
 #include <algorithm>
-
 #include <cmath>
 #include <limits>
 

@@ -45,11 +45,11 @@ class Workload {
   // Seconds of one optimiser step that trains this share. Adapters that are held and not trained
   // are taken to be merged into the frozen weights.
   double step_seconds(const cost::Machine& machine, const learning::Share& trained) const;
-  // Of the training of so many rows on an otherwise idle machine in its present mode. The last
-  // batch of an epoch may be smaller, and takes less.
+  // Seconds of the training of so many rows on an otherwise idle machine in its present mode. The
+  // last batch of an epoch may be smaller, and takes less.
   double training_seconds(const cost::Machine& machine, const learning::Share& trained,
                           const learning::TrainSettings& settings, int64_t rows) const;
-  // Work that lasts so long.
+  // Flops of work that lasts so long.
   double training_flops(const cost::Machine& machine, const learning::Share& trained,
                         const learning::TrainSettings& settings, int64_t rows) const;
   // The same for work that is no training.

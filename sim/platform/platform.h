@@ -159,11 +159,11 @@ class Platform {
   // would; infinity: never again.
   bool is_reachable(std::size_t device);
   double next_reachable_s(std::size_t device);
-  // The same of transfers between the device and this place, in either direction.
+  // That date for transfers between the device and this place, in either direction.
   double next_reachable_s(std::size_t device, Place from);
-  // The same of transfers between the gateway and the server.
+  // And between the gateway and the server.
   double next_gateway_reachable_s(std::size_t gateway);
-  // The same for work on the device itself, and on the server.
+  // And for work on the device itself, and on the server.
   double next_on_s(std::size_t device);
   double next_server_on_s();
   bool is_server_on() { return next_server_on_s() <= simulation_.now_s(); }

@@ -1,8 +1,8 @@
 // Claims of a paper, judged over the runs of its suite (sim/scenario/suite.proto).
 //
 // The rules, for each setting and seed:
-//   smoothed accuracy    at a measurement, the mean of the last 3 measurements up to it, of all
-//                        where there are fewer
+//   smoothed accuracy    at a measurement, the mean of the measurements of the suite's smoothing_s
+//                        up to it, itself included
 //   final accuracy       the smoothed accuracy at the last measurement
 //   target               the highest final accuracy among the baselines; who has it is the best
 //                        baseline, among equals the one that reaches it first
@@ -12,19 +12,22 @@
 //   speed-up             time of the best baseline / time of the method
 //   accuracy gain        final accuracy of the method - target
 //   traffic saving       1 - bytes of the method / bytes of the best baseline
-//   nothing learnt       a setting in which, with any seed, the target is less than 5 points above
-//                        the best baseline's accuracy before training: no claim is judged by it
+//   nothing learnt       in a setting in which, with any seed, neither the method nor a baseline of
+//                        the claim ends 5 points above its own first measurement, before training:
+//                        the claim is not judged by it
 // A method that never reaches the target counts with the time and the bytes of its whole run: the
 // speed-up or saving is then an upper bound, "at most".
 //
-// Over settings and seeds: for each seed the mean m_s over the settings, then the mean over the n
-// seeds and its 95 % interval by Student's t with n - 1 degrees of freedom,
+// Over settings and seeds: for each seed the mean m_s over the settings in which something was
+// learnt, then the mean over the n seeds and its 95 % interval by Student's t with n - 1 degrees of
+// freedom,
 //   mean +- t(0.975, n - 1) sqrt(sum (m_s - mean)^2 / (n - 1)) / sqrt(n);
 // speed-ups by their logarithms, so that their mean is the geometric one.
 //
 // Verdict: reproduced where the whole interval lies at or above the paper's figure, not reproduced
-// where all of it lies below, else inconclusive; inconclusive too where runs are missing, with
-// fewer than 3 seeds, and where an upper bound is all that lies above. Figures that differ by
+// where all of it lies below, else inconclusive; inconclusive too where runs are missing, where
+// nothing was learnt anywhere, with fewer than 3 seeds, and where an upper bound is all that lies
+// above. Figures that differ by
 // rounding (1e-9) are the same.
 #pragma once
 
@@ -57,7 +60,7 @@ struct Curve {
   // The first measurement whose smoothed accuracy is at or above the target.
   std::optional<Measurement> reach(double target) const;
 };
-Curve curve_of(const v1::Result& result);
+Curve curve_of(const v1::Result& result, double smoothing_s);
 
 // Of the finished runs.
 using Curves = std::map<scenario::SuiteRun, Curve>;
@@ -101,7 +104,7 @@ struct Judgement {
     std::vector<std::string> best;  // baselines, each once, by seed
     bool learnt = true;             // else it is left out of what is measured over all settings
   };
-  Estimate measured;          // over the settings, of the seeds for which all of them are there
+  Estimate measured;  // over the settings that are learnt, of the seeds for which all are there
   std::vector<Row> settings;  // each alone
   Verdict verdict = Verdict::kInconclusive;
   std::string reason;  // of an inconclusive verdict: "4 of 18 runs are missing"; else may be empty
@@ -113,6 +116,6 @@ double figure_of(const v1::Claim& claim);
 Judgement judge(const v1::Claim& claim, const scenario::SuitePlan& plan, const Curves& curves);
 
 // The rules above in short sentences, to be printed under a table.
-std::vector<std::string> rules();
+std::vector<std::string> rules(double smoothing_s);
 
 }  // namespace fedclock::results

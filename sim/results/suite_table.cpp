@@ -324,7 +324,7 @@ std::vector<std::string> described(const google::protobuf::RepeatedPtrField<v1::
 void add_lists(const SuiteReport& report, const Add& add) {
   add("Settings", described(report.suite.settings(), report.plan.settings));
   add("What the methods are", described(report.suite.methods(), report.plan.methods));
-  if (!report.suite.claims().empty()) add("Rules", rules());
+  if (!report.suite.claims().empty()) add("Rules", rules(report.suite.smoothing_s()));
   add("Differences from the paper",
       {report.suite.differences().begin(), report.suite.differences().end()});
   add("Assumptions: figures without a public source", assumptions(report));
@@ -363,9 +363,9 @@ std::string csv_row(const Digested& all, const SuiteRecord& record) {
 
 }  // namespace
 
-RunFigures figures_of(const v1::Result& result) {
+RunFigures figures_of(const v1::Result& result, double smoothing_s) {
   const Pace whole = pace(result);
-  return {.curve = curve_of(result),
+  return {.curve = curve_of(result, smoothing_s),
           .rounds = whole.rounds,
           .best_accuracy = best_accuracy(result),
           .traffic = whole.traffic,

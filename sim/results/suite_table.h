@@ -26,7 +26,8 @@ struct RunFigures {
   std::string version, numerics, learning_model, timed_model, data_digest;
   std::vector<std::string> assumptions, notes;
 };
-RunFigures figures_of(const v1::Result& result);
+// `smoothing_s`: the suite's.
+RunFigures figures_of(const v1::Result& result, double smoothing_s);
 
 struct SuiteRecord {
   scenario::SuiteRun run;

@@ -51,6 +51,7 @@ class SuiteChecker {
 
   void check() {
     const Fields fields(values_, "", problems_);
+    fields.within("smoothing_s", 0, 1e9);
     check_name(fields, "name", values_.name());
     if (fields.require("base", "name the scenario file that all runs have in common")) {
       check_file("base", values_.base());

@@ -135,12 +135,11 @@ void check_hierarchical(const v1::Scenario& scenario, const Fields& hierarchical
       near_iid.within("groups", 1, clients, why);
       near_iid.at_least("most_groups", 1);
     }
-    if (answer.near_iid().has_groups() && answer.near_iid().has_most_groups()) {
-      near_iid.problem(
-          "most_groups",
-          fmt::format("says nothing beside groups: {}, which fixes their number: leave "
-                      "one of the two out",
-                      answer.near_iid().groups()));
+    for (const char* other : {"most_groups", "divergence_limit"}) {
+      if (!near_iid.has("groups") || !near_iid.has(other)) continue;
+      near_iid.problem(other, fmt::format("says nothing beside groups: {}, which fixes their "
+                                          "number: leave one of the two out",
+                                          answer.near_iid().groups()));
     }
     near_iid.within("divergence_limit", 0, 1);
     near_iid.within("row_balance", 0, 1000);

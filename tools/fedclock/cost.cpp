@@ -102,13 +102,13 @@ bool sends(const v1::Schedule& schedule) {
   return !schedule.has_centralized() && !schedule.has_local_only();
 }
 
-bool sends_what_it_does_not_tune(const v1::Assignment& answer) {
+bool downloads_whole(const v1::Assignment& answer) {
   return answer.has_capacity() ? answer.capacity().whole_download()
          : answer.has_joint()  ? answer.joint().whole_download()
                                : true;
 }
 
-// A device's part in a first round, whatever depth it is given.
+// A device's part in a first round at some depth, at the ranks of its own assignment.
 struct FirstPart {
   learning::Share trained;
   int64_t download_bytes = 0, upload_bytes = 0;
@@ -124,7 +124,7 @@ FirstPart first_part(const experiment::Experiment& experiment, federation::Answe
       for (int64_t& rank : *ranks) rank = std::min(rank, most);
     }
   }
-  if (!sends_what_it_does_not_tune(f.assignment())) plan.held = plan.tuned;
+  if (!downloads_whole(f.assignment())) plan.held = plan.tuned;
   learning::widen(plan.held, plan.tuned);
   const federation::Client& who = experiment.clients()[static_cast<size_t>(group.client)];
   const federation::Part part = answers.local->part({1}, group.client, who, plan);
@@ -180,16 +180,22 @@ void print_group(const experiment::Experiment& experiment, federation::Answers& 
   }
 }
 
-void print_server(const experiment::Experiment& experiment, const federation::Answers& answers) {
+void print_server(const experiment::Experiment& experiment, federation::Answers& answers) {
   const v1::Scenario& s = experiment.scenario();
   if (!s.platform().has_server() || !sends(s.federation().schedule())) return;
   const cost::Machine server =
       experiment::machine(s.platform().server().device(), "", s.timing().precision());
   const auto clients = static_cast<int32_t>(experiment.clients().size());
   const int32_t chosen = answers.selection->usual(clients);
-  const learning::Share sent =
-      federation::travelling(s.federation().local(), experiment.whole_share());
-  const std::vector updates(static_cast<size_t>(chosen), federation::Update{0, 1, {}, sent});
+  std::vector<federation::Update> updates;  // of the first clients
+  for (int32_t client = 0; client < chosen; ++client) {
+    const std::vector<int64_t> all = experiment.whole_share().ranks;
+    federation::Plan plan{all, all};
+    const v1::Assignment& answer = s.federation().assignment();
+    if (answer.has_uniform() || answer.has_capacity()) plan = answers.assignment->plan({1}, client);
+    const federation::Client& who = experiment.clients()[static_cast<size_t>(client)];
+    updates.push_back({client, 1, {}, answers.local->part({1}, client, who, plan).up});
+  }
   const cost::Work work = answers.aggregation->work(experiment.workload(), updates);
   const double seconds =
       experiment.workload().flops_of(server, work) / federation::effective_flops(server);
@@ -212,13 +218,15 @@ void print_costs(const ScenarioOptions& options) {
   fmt::print("round_s: download, steps and upload of one device alone, nobody waited for{}\n",
              experiment.platform().file ? "; without the platform file's transfers" : "");
   const v1::Federation& f = experiment.scenario().federation();
-  if (f.local().has_alternating()) {
-    fmt::print("a first round: all down, B up; later ones send one factor both ways\n");
-  }
-  if (f.aggregation().has_stacked()) {
+  if (f.local().has_alternating() && sends(f.schedule())) {
     fmt::print(
-        "a first round: later ones download the adapters of all clients of the rounds "
-        "before\n");
+        "a first round: all down, B up; who took part in the round before sends and gets one "
+        "factor\n");
+  }
+  if (f.aggregation().has_stacked() && sends(f.schedule())) {
+    fmt::print(
+        "a first round: later ones download all clients' adapters of the rounds since the "
+        "last part, or the matrices that they add up to\n");
   }
   size_t width = 6;
   for (const Group& group : all) width = std::max(width, group.from.device().name().size());

@@ -148,6 +148,7 @@ void choose(const std::vector<std::string>& only, Job& job) {
 
 // What earlier starts have left.
 void take_stock(Job& job) {
+  const double smoothing_s = job.report.suite.smoothing_s();
   for (PlannedRun& run : job.runs) {
     results::SuiteRecord& record =
         job.report.records.emplace_back(results::SuiteRecord{run.run, "not run", {}});
@@ -156,7 +157,7 @@ void take_stock(Job& job) {
     try {
       const v1::Result there = results::read_result(run.folder);
       run.other = results::difference(there, run.expected);
-      if (run.other.empty()) record.figures = results::figures_of(there);
+      if (run.other.empty()) record.figures = results::figures_of(there, smoothing_s);
     } catch (const InputError&) {
       run.other = "that is damaged";
     }
@@ -219,10 +220,13 @@ void write_tables(const Job& job) {
 }
 
 // Of a run that has ended. A result that cannot be read is the run's failure, not the suite's.
-void take_result(const PlannedRun& run, results::SuiteRecord& record, Ending& ending) {
+void take_result(Job& job, size_t place, Ending& ending) {
+  const PlannedRun& run = job.runs[place];
+  results::SuiteRecord& record = job.report.records[place];
   try {
     if (ending.exit_code == 0) {
-      record.figures = results::figures_of(results::read_result(run.folder));
+      record.figures =
+          results::figures_of(results::read_result(run.folder), job.report.suite.smoothing_s());
     }
   } catch (const InputError& error) {
     ending.exit_code = 2;
@@ -260,7 +264,7 @@ void run_all(const SuiteOptions& options, Job& job) {
     places.push_back(i);
   }
   const std::vector<Ending> endings = run_grid(how, runs, [&](size_t i, Ending& ending) {
-    take_result(job.runs[places[i]], job.report.records[places[i]], ending);
+    take_result(job, places[i], ending);
     write_tables(job);  // so that a suite that is stopped leaves what it knows
   });
   write_tables(job);

@@ -1,4 +1,3 @@
-
 #include "sim/federation/assignment/assignment.h"
 
 namespace fedclock::federation {

@@ -65,8 +65,8 @@ struct LocalInputs {
 };
 std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs);
 
-// What of a share travels: FFA-LoRA's B, FedSA-LoRA's A; RoLoRA's rounds have one or the other. And
-// how many states do: SCAFFOLD's control variates are another one.
+// What of a share travels: FFA-LoRA's B, FedSA-LoRA's A; RoLoRA's rounds narrow it further. And how
+// many states do: SCAFFOLD's control variates are another one.
 learning::Share travelling(const v1::Local& answer, learning::Share share);
 int64_t copies_of(const v1::Local& answer);
 

@@ -21,7 +21,7 @@ class SelfPruning : public PlainTraining {
   Part part(const Occasion& occasion, int32_t client, const Client& who,
             const Plan& plan) override {
     Own& own = own_[static_cast<size_t>(client)];
-    if (own.rank == 0) own.rank = plan.rank();
+    if (own.rank == 0) own.rank = *std::max_element(plan.held.begin(), plan.held.end());
     prune(own);
     Plan pruned = plan;
     for (auto* ranks : {&pruned.tuned, &pruned.held}) {
@@ -45,7 +45,7 @@ class SelfPruning : public PlainTraining {
 
  private:
   struct Own {
-    int64_t rank = 0;               // r_k; 0: not asked for yet
+    int64_t rank = 0;               // r_k, from the first part on that holds an adapter
     learning::Value before, after;  // norms of the tail in its last training
   };
 

@@ -280,15 +280,17 @@ int32_t event_owner(Place place) {
   }
 }
 
-// Something at a place, from the start again where it breaks off. The seconds of the attempt that
-// succeeded; the bytes of all of them are added to `travelled`.
+// Something at a place, from the start again where it breaks off, so many times at the most: an
+// attempt at what was off already does not count. The seconds of the attempt that succeeded; the
+// bytes of all of them are added to `travelled`.
 kernel::Task<std::optional<double>> until_done(Federation& f, int64_t round, Event::Phase phase,
                                                Place place, int64_t bytes,
                                                std::function<DeviceOperation()> start,
                                                std::function<double()> next_possible_s,
                                                int32_t max_attempts = OnBreak{}.max_attempts,
                                                int64_t* travelled = nullptr) {
-  for (int32_t attempt = 0; attempt < max_attempts; ++attempt) {
+  int32_t attempts = 0;  // that broke off
+  while (true) {
     const double start_s = f.simulation.now_s();
     Event::End end = Event::DONE;
     DeviceOperation operation = start();
@@ -309,11 +311,11 @@ kernel::Task<std::optional<double>> until_done(Federation& f, int64_t round, Eve
                     .bytes = moved,
                     .end = end});
     if (end == Event::DONE) co_return end_s - start_s;
+    if (end_s > start_s && ++attempts >= max_attempts) co_return std::nullopt;
     const double back_s = next_possible_s();
     if (std::isinf(back_s)) co_return std::nullopt;
     co_await f.simulation.sleep_until(back_s, kernel::kServer);
   }
-  co_return std::nullopt;
 }
 
 }  // namespace

@@ -281,5 +281,33 @@ TEST_CASE("hierarchical: what a gateway is sent twice is counted twice") {
   test::check_conserved(result);
 }
 
+TEST_CASE("hierarchical: a group's transfer is tried max_attempts times") {
+  const Workload work = timed_workload();
+  const auto b = static_cast<double>(work.bytes(share_of(2)));
+  const auto off = [](double start_s) {
+    return "platform.outages=[{gateway:\"a\" start_s:" + std::to_string(start_s) +
+           " duration_s:0.1}]";
+  };
+  const auto groups = [&](int32_t max_attempts, double off_s) {
+    const v1::Result result = result_of(
+        with(behind_gateways(), {hierarchical("by_gateway:{} aggregator:GATEWAY max_attempts:" +
+                                              std::to_string(max_attempts)),
+                                 "stop.rounds=1", off(off_s)}));
+    test::check_conserved(result);
+    return std::pair(result.rounds(1).groups(0), result.rounds(1).groups(1));
+  };
+  // Broken in the middle, as above: given up at once, so that nothing of the group is merged.
+  const auto [broken, other] = groups(1, 0.02 + b / 2e6);
+  CHECK(broken.bytes_down() < b);
+  CHECK(broken.bytes_up() == 0);
+  CHECK(broken.seconds() == Approx(0.02 + b / 2e6));
+  CHECK(other.bytes_up() == work.bytes(share_of(2)));
+  CHECK(groups(2, 0.02 + b / 2e6).first.bytes_up() == work.bytes(share_of(2)));
+  // Off when the round begins is no attempt: it is waited for.
+  const auto [late, _] = groups(1, 0);
+  CHECK(late.bytes_down() == work.bytes(share_of(2)));
+  CHECK(late.bytes_up() == work.bytes(share_of(2)));
+}
+
 }  // namespace
 }  // namespace fedclock::federation

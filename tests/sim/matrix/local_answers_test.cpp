@@ -374,6 +374,10 @@ TEST_CASE("self-pruning: no rank below the least, and a smaller plan stays as it
   CHECK(second.job.tail_lambda == 0);
   clients.train(second);
   CHECK(clients.part(3, 0).held.ranks == Ranks{3, 3});
+  // Who tunes the head alone holds the others' adapters all the same, and prunes none.
+  const Part head = clients.part(1, 2, {{0, 0}, {4, 4}});
+  CHECK(head.held.ranks == Ranks{4, 4});
+  CHECK(clients.part(2, 2).up.ranks == Ranks{4, 4});
   // 0.58 x 50 is 29, and 28.999999999999996 in doubles.
   Clients large(pruning(0.58, 1), 1, 1, 50);
   CHECK(large.part(1, 0, {{50, 50}, {50, 50}}).job.tail_keep == 29);

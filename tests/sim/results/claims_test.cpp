@@ -27,7 +27,7 @@ v1::Result result_of(const std::vector<double>& accuracies, double round_s = 10)
 }
 
 Curve curve(const std::vector<double>& accuracies, double round_s = 10) {
-  return curve_of(result_of(accuracies, round_s));
+  return curve_of(result_of(accuracies, round_s), 3 * round_s);
 }
 
 // 0.5 from the first round on, in rounds of `round_s`: the smoothed accuracy, of 0, 0.5, 0.5, 0.5,
@@ -83,25 +83,36 @@ Curves speeds(const std::string& setting, const std::vector<double>& ratios) {
   return curves;
 }
 
-TEST_CASE("an accuracy is smoothed over the last three measurements") {
+TEST_CASE("an accuracy is smoothed over the measurements of some seconds") {
   // Round 2 was not measured.
   const Curve measured = curve({0.1, 0.3, -1, 0.8, 0.4});
   REQUIRE(measured.measured.size() == 4);
   CHECK(measured.measured[0].smoothed == Approx(0.1));
-  CHECK(measured.measured[1].smoothed == Approx(0.2));  // (0.1 + 0.3) / 2
-  CHECK(measured.measured[2].smoothed == Approx(0.4));  // (0.1 + 0.3 + 0.8) / 3
-  CHECK(measured.measured[3].smoothed == Approx(0.5));  // (0.3 + 0.8 + 0.4) / 3
-  CHECK(*measured.final_accuracy() == Approx(0.5));
+  CHECK(measured.measured[1].smoothed == Approx(0.2));   // (0.1 + 0.3) / 2
+  CHECK(measured.measured[2].smoothed == Approx(0.55));  // (0.3 + 0.8) / 2: 0 s is too old
+  CHECK(measured.measured[3].smoothed == Approx(0.6));   // (0.8 + 0.4) / 2
+  CHECK(*measured.final_accuracy() == Approx(0.6));
   CHECK(measured.total_s == 40);
   CHECK(measured.total_bytes == 1200);
-  // 0.4 is reached in round 3: 30 s, 3 rounds of 300 bytes.
+  // 0.39 is reached in round 3: 30 s, 3 rounds of 300 bytes.
   const Measurement reached = measured.reach(0.39).value();
   CHECK(reached.round == 3);
   CHECK(reached.simulated_s == 30);
   CHECK(reached.bytes == 900);
   CHECK(measured.reach(0)->round == 0);
-  CHECK_FALSE(measured.reach(0.51));
+  CHECK_FALSE(measured.reach(0.61));
   CHECK_FALSE(curve({-1, -1}).final_accuracy());
+}
+
+TEST_CASE("seconds of smoothing, whatever the rounds last") {
+  const v1::Result result = result_of({0, 0.1, 0.3, 0.8}, 10);
+  const auto last = [&](double smoothing_s) {
+    return *curve_of(result, smoothing_s).final_accuracy();
+  };
+  CHECK(last(0) == Approx(0.8));
+  CHECK(last(10) == Approx(0.8));        // of (20, 30]
+  CHECK(last(10.1) == Approx(1.1 / 2));  // (0.3 + 0.8) / 2
+  CHECK(last(1000) == Approx(1.2 / 4));
 }
 
 TEST_CASE(
@@ -290,8 +301,11 @@ TEST_CASE("no claim is judged by a setting in which nothing is learnt") {
   CHECK(judgement.settings[1].learnt);                       // 6.7 points
   CHECK(*judgement.settings[1].measured.mean == Approx(1));  // 30 s / at most 30 s
   CHECK(judgement.verdict == Verdict::kNotReproduced);       // sqrt(4 * 1)
-  // One seed alone at 4.7 points: b counts no more.
+  // One seed alone at 4.7 points: b counts no more, unless the method itself learns.
   curves[{"b", "base", 2}] = curve({0.32, 0.4, 0.35, 0.35});
+  curves[{"b", "ours", 2}] = curve({0.3, 0.36, 0.36, 0.36});
+  CHECK(judge(speed_up(4), plan, curves).settings[1].learnt);
+  curves[{"b", "ours", 2}] = curve({0.3, 0.3, 0.3, 0.3});
   judgement = judge(speed_up(4), plan, curves);
   CHECK_FALSE(judgement.settings[1].learnt);
   CHECK(judgement.settings[1].measured.seeds == 3);  // shown all the same
@@ -300,6 +314,10 @@ TEST_CASE("no claim is judged by a setting in which nothing is learnt") {
   // A target reached before training is no obstacle there.
   curves[{"b", "ours", 2}] = curve({0.5, 0.5, 0.5, 0.5});
   CHECK(judge(speed_up(4), plan, curves).verdict == Verdict::kReproduced);
+  // Nor is one that was not measured, where others were and learnt nothing.
+  curves[{"b", "ours", 2}] = curve({-1, -1});
+  CHECK(judge(speed_up(4), plan, curves).reason == "accuracies were not measured");
+  curves[{"b", "ours", 2}] = curve({0.5, 0.5, 0.5, 0.5});
   // Nothing anywhere.
   const Judgement nothing = judge(speed_up(4), plan_of({"b"}, {1, 2, 3}), curves);
   CHECK(nothing.reason == "nothing was learnt");
@@ -325,7 +343,8 @@ TEST_CASE("a suite's tables") {
       part.set_download_s(1);
       part.set_upload_s(2);
       part.set_wait_s(1);
-      report.records.push_back({{"a", method, seed}, "done", figures_of(result)});
+      report.records.push_back(
+          {{"a", method, seed}, "done", figures_of(result, method == "ours" ? 30 : 120)});
     }
   }
   report.records.back().status = "failed";
@@ -337,6 +356,16 @@ TEST_CASE("a suite's tables") {
   CHECK_THAT(text, Contains("| a | ours | 3 | 0.5000 +- 0.0000 | 0.5000 | 30 s | 900 B | 900 B | "
                             "60 % | 30 % | 10 % |\n"));
   CHECK_THAT(text, Contains("- Guessed.\n- Bandwidths are round.\n") && Contains("- Smaller.\n"));
+  // Beside a setting in which nothing is learnt.
+  report.plan.settings = report.plan.judged = {"a", "b"};
+  for (const uint64_t seed : {1, 2, 3}) {
+    for (const std::string method : {"ours", "base"}) {
+      report.records.push_back({{"b", method, seed}, "done", figures_of(result_of({0.3, 0.3}), 0)});
+    }
+  }
+  CHECK_THAT(suite_markdown(report), Contains("|  | b | nothing learnt | base |  |"));
+  report.plan.settings = report.plan.judged = {"a"};
+  report.records.resize(6);
   CHECK_THAT(suite_text(report), Contains("two\n1 setting x 2 methods x 3 seeds"));
   const std::string table = suite_csv(report);
   CHECK_THAT(table, Contains("\na,ours,1,done,3,30,0.5,0.5,0.5,30,3,900,300,600,6,3,1,,,,") &&
