@@ -1,5 +1,4 @@
 // Parts of states: cut, chosen, laid over one another, carried over.
-
 #include "models/learning/ranked.h"
 #include "models/learning/state_function.h"
 

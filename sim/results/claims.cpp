@@ -176,8 +176,7 @@ class Judge {
       judgement_.settings.push_back(row(setting, by_seed));
     }
     const auto learnt =
-        static_cast<size_t>(std::count_if(judgement_.settings.begin(), judgement_.settings.end(),
-                                          [](const Judgement::Row& row) { return row.learnt; }));
+        static_cast<size_t>(std::ranges::count_if(judgement_.settings, &Judgement::Row::learnt));
     std::vector<double> means;
     bool at_most = false;
     for (const std::vector<Outcome>& outcomes : by_seed) {
@@ -190,7 +189,6 @@ class Judge {
       means.push_back(mean_of(values));
     }
     judgement_.measured = estimate(means, at_most);
-    nothing_learnt_ = learnt == 0;
     decide();
     return judgement_;
   }
@@ -291,7 +289,9 @@ class Judge {
     if (!absent_.empty()) return fmt::format("without {}", fmt::join(absent_, ", "));
     if (missing_ > 0) return fmt::format("{} of {} runs are missing", missing_, needed_);
     if (unmeasured_ > 0) return "accuracies were not measured";
-    if (nothing_learnt_) return "nothing was learnt";
+    if (std::ranges::none_of(judgement_.settings, &Judgement::Row::learnt)) {
+      return "nothing was learnt";
+    }
     if (at_start_ > 0) return "a target was reached before training";
     const auto seeds = std::ssize(plan_.seeds);
     if (seeds >= kLeastSeeds) return "";
@@ -305,7 +305,6 @@ class Judge {
   std::vector<std::string> absent_;                         // named, but no part of the plan
   int needed_ = 0, missing_ = 0;                            // runs
   int unmeasured_ = 0, at_start_ = 0;                       // settings and seeds without a number
-  bool nothing_learnt_ = false;                             // in any setting
   Judgement judgement_;
 };
 
@@ -324,26 +323,21 @@ std::vector<std::string> rules(double smoothing_s) {
                       : "";
   return {
       accuracy + "The final accuracy is the one at the end of a run.",
-      "The target, for each setting and seed, is the highest final accuracy among the baselines of "
-      "the claim; who has it is the best baseline, among equals the faster one.",
+      "The target, for each setting and seed, is the highest final accuracy among the baselines"
+      " of the claim; who has it is the best baseline, among equals the faster one.",
       "Time and traffic to the target: simulated seconds and bytes, up and down, until the "
-      "accuracy "
-      "first is at or above it. Speed-up: time of the best baseline / time of the method. Accuracy "
-      "gain: final accuracy of the method - target. Traffic saving: 1 - bytes of the method / "
-      "bytes "
-      "of the best baseline.",
+      "accuracy first is at or above it. Speed-up: time of the best baseline / time of the "
+      "method. Accuracy gain: final accuracy of the method - target. Traffic saving: 1 - bytes "
+      "of the method / bytes of the best baseline.",
       "Nothing learnt: in a setting in which, with any seed, neither the method nor a baseline "
-      "ends "
-      "5 points above its accuracy before training. The claim is judged without it.",
+      "ends 5 points above its accuracy before training. The claim is judged without it.",
       "A method that never reaches the target counts with its whole run: \"at most\", an upper "
       "bound.",
-      "Mean over settings for each seed, then mean over seeds (of speed-ups the geometric mean) "
-      "and "
-      "95 % interval by Student's t.",
-      "Reproduced: the whole interval lies at or above the paper's figure. Not reproduced: all of "
-      "it "
-      "lies below. Else inconclusive; so too with fewer than 3 seeds, with runs missing, where "
-      "nothing was learnt anywhere, and where an upper bound is all that lies above.",
+      "Mean over settings for each seed, then mean over seeds (of speed-ups the geometric mean)"
+      " and 95 % interval by Student's t.",
+      "Reproduced: the whole interval lies at or above the paper's figure. Not reproduced: all "
+      "of it lies below. Else inconclusive; so too with fewer than 3 seeds, with runs missing, "
+      "where nothing was learnt anywhere, and where an upper bound is all that lies above.",
   };
 }
 

@@ -108,6 +108,12 @@ bool downloads_whole(const v1::Assignment& answer) {
                                : true;
 }
 
+federation::Part part_of(const experiment::Experiment& experiment,
+                         const federation::Answers& answers, int32_t client,
+                         const federation::Plan& plan) {
+  return answers.local->part({1}, client, experiment.clients()[static_cast<size_t>(client)], plan);
+}
+
 // A device's part in a first round at some depth, at the ranks of its own assignment.
 struct FirstPart {
   learning::Share trained;
@@ -126,8 +132,7 @@ FirstPart first_part(const experiment::Experiment& experiment, federation::Answe
   }
   if (!downloads_whole(f.assignment())) plan.held = plan.tuned;
   learning::widen(plan.held, plan.tuned);
-  const federation::Client& who = experiment.clients()[static_cast<size_t>(group.client)];
-  const federation::Part part = answers.local->part({1}, group.client, who, plan);
+  const federation::Part part = part_of(experiment, answers, group.client, plan);
   FirstPart first{part.job.trained};
   if (!sends(f.schedule())) return first;
   const federation::Workload& workload = experiment.workload();
@@ -187,14 +192,15 @@ void print_server(const experiment::Experiment& experiment, federation::Answers&
       experiment::machine(s.platform().server().device(), "", s.timing().precision());
   const auto clients = static_cast<int32_t>(experiment.clients().size());
   const int32_t chosen = answers.selection->usual(clients);
+  // Where the plan depends on what is learnt, everything.
+  const v1::Assignment& answer = s.federation().assignment();
+  const bool planned = answer.has_uniform() || answer.has_capacity();
+  const std::vector<int64_t> all = experiment.whole_share().ranks;
   std::vector<federation::Update> updates;  // of the first clients
   for (int32_t client = 0; client < chosen; ++client) {
-    const std::vector<int64_t> all = experiment.whole_share().ranks;
-    federation::Plan plan{all, all};
-    const v1::Assignment& answer = s.federation().assignment();
-    if (answer.has_uniform() || answer.has_capacity()) plan = answers.assignment->plan({1}, client);
-    const federation::Client& who = experiment.clients()[static_cast<size_t>(client)];
-    updates.push_back({client, 1, {}, answers.local->part({1}, client, who, plan).up});
+    const federation::Plan plan =
+        planned ? answers.assignment->plan({1}, client) : federation::Plan{all, all};
+    updates.push_back({client, 1, {}, part_of(experiment, answers, client, plan).up});
   }
   const cost::Work work = answers.aggregation->work(experiment.workload(), updates);
   const double seconds =
