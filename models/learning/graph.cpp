@@ -25,11 +25,13 @@ struct Graph::Node {
   std::exception_ptr error;
   int64_t handles = 0;
   int64_t users = 0;           // computations that will read the tensors
+  int64_t expectants = 0;      // operations that would, if they were asked for
   std::vector<Node*> waiting;  // those of them that are told when the tensors are there
   int64_t missing = 0;         // inputs it waits for itself
   bool busy = false;           // being fetched or computed, or waiting for inputs
   bool holds_inputs = false;   // counted as their user
-  int64_t tries = 0;           // times another process was found to have claimed it
+  bool expects_inputs = false;
+  int64_t tries = 0;  // times another process was found to have claimed it
 };
 
 namespace {
@@ -118,6 +120,7 @@ Graph::Handle Graph::add(Operation operation, bool wanted) {
     by_name_.emplace(operation.name, node);
     if (node->numbers) ++counts_.of(operation.kind).known;
   }
+  expect_inputs(node);
   if (wanted && !node->numbers) demand(node);
   changed_.wait(lock, [&] { return unfinished_ <= most_unfinished_; });
   return handle(node);
@@ -190,12 +193,30 @@ void Graph::finish(Node* node, Tensors tensors, std::exception_ptr error) {
       release_if_unused(input);
     }
   }
+  expect_no_more(node);
   release_if_unused(node);
   changed_.notify_all();
 }
 
+// What is not computed yet keeps its inputs' tensors while somebody may ask for it.
+void Graph::expect_inputs(Node* node) {
+  if (node->numbers || node->expects_inputs) return;
+  node->expects_inputs = true;
+  for (Node* input : node->inputs) ++input->expectants;
+}
+
+void Graph::expect_no_more(Node* node) {
+  if (!std::exchange(node->expects_inputs, false)) return;
+  for (Node* input : node->inputs) {
+    --input->expectants;
+    release_if_unused(input);
+  }
+}
+
 void Graph::release_if_unused(Node* node) {
-  if (node->handles == 0 && node->users == 0 && !node->busy) node->tensors.reset();
+  if (node->handles > 0 || node->users > 0 || node->expectants > 0 || node->busy) return;
+  node->tensors.reset();
+  expect_no_more(node);
 }
 
 bool Graph::take_from_store(Node* node) {

@@ -3,8 +3,8 @@
 // A value is the outcome of an operation: tensors (a state, an update), numbers (a loss, counts),
 // or both. Its name is the digest of everything that it depends on, so it is known before the value
 // is. Numbers that the store knows are never computed again. Tensors exist only while a computation
-// that really runs needs them, or a handle is held: they come from the store, or are computed again
-// from the graph where it has them no more.
+// needs them, one that runs or one that is not known yet and that somebody may still ask for, or a
+// handle is held; whoever wants them later has them from the store, or computed again.
 //
 // Operations are added by one thread, whose clock runs ahead; workers compute those whose numbers
 // were asked for, the oldest first. Several processes share a store: what one of them is computing,
@@ -89,6 +89,8 @@ class Graph {
   void begin_compute(Node* node);
   void submit(Node* node);
   void finish(Node* node, Tensors tensors, std::exception_ptr error);
+  void expect_inputs(Node* node);
+  void expect_no_more(Node* node);
   void release_if_unused(Node* node);
 
   // On a worker.

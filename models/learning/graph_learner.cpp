@@ -195,7 +195,7 @@ class GraphLearner : public Learner {
     };
     return value({add({JobKind::kAggregation, name, after + ": " + function->what(),
                        std::move(inputs), compute, function->is_kept()},
-                      false)});
+                      function->is_measure())});
   }
 
   Value numbers_of(const Value& update) override {

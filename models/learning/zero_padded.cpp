@@ -79,6 +79,7 @@ class TailNorm : public StateFunction {
     ensure(keep >= 0, "a tail after fewer than no rows");
   }
   const char* what() const override { return "tail norm"; }
+  bool is_measure() const override { return true; }
   void add_to(DigestBuilder& name) const override { name.add(keep_); }
   Outcome operator()(const Inputs& inputs, const Task&) const override {
     ensure(inputs.size() == 1, "tail_norm() is of a state");

@@ -103,6 +103,32 @@ TEST_CASE("graph: tensors leave memory with the last handle and the last user") 
   CHECK(watch.expired());
 }
 
+TEST_CASE(
+    "graph: what may still be asked for keeps its inputs, so that nothing is computed twice") {
+  Sums sums({}, 0);
+  std::weak_ptr<const nn::TensorMap> watch;
+  Graph::Handle merged;
+  {
+    const Graph::Handle update = sums.add({}, 1);
+    merged = sums.add({update}, 1, false);  // as a merge is, whose update's loss is asked for first
+    CHECK(sums.number(update) == 1);
+    watch = sums.graph.tensors(update);
+  }
+  CHECK_FALSE(watch.expired());
+  CHECK(sums.number(merged) == 2);
+  CHECK(sums.computed == 2);
+  CHECK(watch.expired());
+  // Of a chain of which nobody can ask for the end any more, nothing stays.
+  {
+    const Graph::Handle update = sums.add({}, 10);
+    const Graph::Handle part = sums.add({update}, 10, false);
+    const Graph::Handle whole = sums.add({part}, 10, false);
+    CHECK(sums.number(update) == 10);
+    watch = sums.graph.tensors(update);
+  }
+  CHECK(watch.expired());
+}
+
 TEST_CASE("graph: a second run computes nothing, and knows tensors too") {
   const nn::Folder folder;
   for (const int expected : {3, 0}) {
