@@ -24,14 +24,12 @@ struct Graph::Node {
   Tensors tensors;
   std::exception_ptr error;
   int64_t handles = 0;
-  int64_t users = 0;           // computations that will read the tensors
-  int64_t expectants = 0;      // operations that would, if they were asked for
+  int64_t users = 0;           // operations that will read the tensors, or would if asked for
   std::vector<Node*> waiting;  // those of them that are told when the tensors are there
   int64_t missing = 0;         // inputs it waits for itself
   bool busy = false;           // being fetched or computed, or waiting for inputs
   bool holds_inputs = false;   // counted as their user
-  bool expects_inputs = false;
-  int64_t tries = 0;  // times another process was found to have claimed it
+  int64_t tries = 0;           // times another process was found to have claimed it
 };
 
 namespace {
@@ -120,7 +118,7 @@ Graph::Handle Graph::add(Operation operation, bool wanted) {
     by_name_.emplace(operation.name, node);
     if (node->numbers) ++counts_.of(operation.kind).known;
   }
-  expect_inputs(node);
+  if (!node->numbers) hold_inputs(node);
   if (wanted && !node->numbers) demand(node);
   changed_.wait(lock, [&] { return unfinished_ <= most_unfinished_; });
   return handle(node);
@@ -164,9 +162,8 @@ void Graph::demand(Node* node) {
 }
 
 void Graph::begin_compute(Node* node) {
-  node->holds_inputs = true;
+  hold_inputs(node);
   for (Node* input : node->inputs) {
-    ++input->users;
     demand(input);
     if (!input->busy) continue;
     input->waiting.push_back(node);
@@ -187,36 +184,29 @@ void Graph::finish(Node* node, Tensors tensors, std::exception_ptr error) {
   for (Node* user : std::exchange(node->waiting, {})) {
     if (--user->missing == 0) submit(user);
   }
-  if (std::exchange(node->holds_inputs, false)) {
-    for (Node* input : node->inputs) {
-      --input->users;
-      release_if_unused(input);
-    }
-  }
-  expect_no_more(node);
+  let_go_of_inputs(node);
   release_if_unused(node);
   changed_.notify_all();
 }
 
 // What is not computed yet keeps its inputs' tensors while somebody may ask for it.
-void Graph::expect_inputs(Node* node) {
-  if (node->numbers || node->expects_inputs) return;
-  node->expects_inputs = true;
-  for (Node* input : node->inputs) ++input->expectants;
+void Graph::hold_inputs(Node* node) {
+  if (std::exchange(node->holds_inputs, true)) return;
+  for (Node* input : node->inputs) ++input->users;
 }
 
-void Graph::expect_no_more(Node* node) {
-  if (!std::exchange(node->expects_inputs, false)) return;
+void Graph::let_go_of_inputs(Node* node) {
+  if (!std::exchange(node->holds_inputs, false)) return;
   for (Node* input : node->inputs) {
-    --input->expectants;
+    --input->users;
     release_if_unused(input);
   }
 }
 
 void Graph::release_if_unused(Node* node) {
-  if (node->handles > 0 || node->users > 0 || node->expectants > 0 || node->busy) return;
+  if (node->handles > 0 || node->users > 0 || node->busy) return;
   node->tensors.reset();
-  expect_no_more(node);
+  let_go_of_inputs(node);
 }
 
 bool Graph::take_from_store(Node* node) {

@@ -89,8 +89,8 @@ class Graph {
   void begin_compute(Node* node);
   void submit(Node* node);
   void finish(Node* node, Tensors tensors, std::exception_ptr error);
-  void expect_inputs(Node* node);
-  void expect_no_more(Node* node);
+  void hold_inputs(Node* node);
+  void let_go_of_inputs(Node* node);
   void release_if_unused(Node* node);
 
   // On a worker.

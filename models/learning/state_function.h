@@ -33,7 +33,8 @@ class StateFunction {
   // Whether its outcome is worth a place in the store: what is computed faster than it is read is
   // not.
   virtual bool is_kept() const { return true; }
-  // Whether its numbers are what it is for: they are computed while its inputs are still there.
+  // Whether its numbers are what it is for: computed at once, so that its inputs' tensors need not
+  // be kept until somebody asks.
   virtual bool is_measure() const { return false; }
   // Never changes an input, whose tensors an outcome may share.
   virtual Outcome operator()(const Inputs& inputs, const Task& task) const = 0;
