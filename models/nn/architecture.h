@@ -2,7 +2,9 @@
 // Llama), used by the model itself, by the checkpoint files and by the cost model.
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -84,12 +86,22 @@ std::string layer_tensor(int64_t layer, std::string_view rest);
 // Throws InputError unless widths, heads and counts fit together.
 void check_architecture(const Architecture& architecture);
 
+// A layer's map, as a place for adapters.
+struct Module {
+  int64_t layer = 0;
+  Target target = Target::kQ;
+  auto operator<=>(const Module&) const = default;
+};
+// Numbers of the experts of each map that has some, ascending.
+using ModuleExperts = std::map<Module, std::vector<int32_t>>;
+
 // LoRA hyper-parameters.
 struct AdapterSpec {
   int64_t rank = 8;
   double alpha = 16;
   double dropout = 0;
   std::vector<Target> targets = {Target::kQ, Target::kV};
+  int64_t top_experts = 2;  // of a mixture, that a token goes to
 };
 
 // BERT: norms after the blocks, two token types.

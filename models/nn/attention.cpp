@@ -57,7 +57,7 @@ void attention(const Architecture& a, Offsets offsets, const Matrix& qkv, Matrix
       const Head h = head_of(a, qkv, first, tokens, head);
       const Matrix p(weights == nullptr ? scratch : weights, tokens, tokens);
       multiply(h.q, h.k.t(), p);
-      softmax(tokens, a.kind == Kind::kDecoder, score_scale(a), p.data);
+      softmax(tokens, tokens, a.kind == Kind::kDecoder, score_scale(a), p.data);
       multiply(p, h.v,
                mixed.row_range(first, tokens).column_range(head * a.head_width, a.head_width));
       if (weights != nullptr) weights += tokens * tokens;

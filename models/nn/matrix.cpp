@@ -15,4 +15,14 @@ void multiply(ConstMatrix a, ConstMatrix b, Matrix c, float scale, Onto onto) {
   ensure(status == dnnl_success, "oneDNN refuses a matrix product");
 }
 
+void transpose(const Matrix& from, Matrix to, Onto onto) {
+  for (int64_t r = 0; r < to.rows; ++r) {
+    float* row = to.row_range(r, 1).data;
+    for (int64_t c = 0; c < to.columns; ++c) {
+      const float value = from.data[c * from.stride + r];
+      row[c] = onto == Onto::kItself ? row[c] + value : value;
+    }
+  }
+}
+
 }  // namespace fedclock::nn

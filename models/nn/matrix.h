@@ -46,4 +46,7 @@ enum class Onto { kNothing, kItself };  // c = a b, or c = c + a b
 // c <- scale * a b (+ c). ProgrammerError where the shapes do not fit.
 void multiply(ConstMatrix a, ConstMatrix b, Matrix c, float scale = 1, Onto onto = Onto::kNothing);
 
+// to [n, m] <- from [m, n] turned over (+ to).
+void transpose(const Matrix& from, Matrix to, Onto onto);
+
 }  // namespace fedclock::nn

@@ -39,8 +39,8 @@ void activation_backward(int64_t n, int64_t ffn_width, int64_t parts, const floa
   passes().activation_backward(n, ffn_width, parts, d_inner, slopes);
 }
 
-void softmax(int64_t tokens, bool causal, float scale, float* scores) {
-  passes().softmax(tokens, causal, scale, scores);
+void softmax(int64_t n, int64_t columns, bool causal, float scale, float* scores) {
+  passes().softmax(n, columns, causal, scale, scores);
 }
 
 void softmax_backward(int64_t tokens, bool causal, float scale, const float* p, float* d_scores) {
@@ -57,6 +57,39 @@ void to_bf16(int64_t size, const float* from, uint16_t* to) { passes().to_bf16(s
 int64_t cross_entropy(int64_t n, int64_t classes, const int32_t* targets, float weight,
                       bool gradient, float* scores, double* losses) {
   return passes().cross_entropy(n, classes, targets, weight, gradient, scores, losses);
+}
+
+void routing_scores(int64_t n, int64_t experts, int64_t rank, int64_t stride, const float* low,
+                    const float* t, float* scores) {
+  passes().routing_scores(n, experts, rank, stride, low, t, scores);
+}
+
+void routing_scores_backward(int64_t n, int64_t experts, int64_t rank, int64_t stride,
+                             const float* low, const float* t, const float* d_scores, float* d_low,
+                             float* d_t) {
+  passes().routing_scores_backward(n, experts, rank, stride, low, t, d_scores, d_low, d_t);
+}
+
+void choose_experts(int64_t n, int64_t experts, int64_t chosen, float* scores, float* weights,
+                    int64_t* counts) {
+  passes().choose_experts(n, experts, chosen, scores, weights, counts);
+}
+
+void choose_experts_backward(int64_t n, int64_t experts, const float* p, const float* weights,
+                             const float* slopes, float* d_weights) {
+  passes().choose_experts_backward(n, experts, p, weights, slopes, d_weights);
+}
+
+void weigh_experts(int64_t n, int64_t experts, int64_t rank, int64_t stride, float scale,
+                   const float* low, const float* weights, float* mixed) {
+  passes().weigh_experts(n, experts, rank, stride, scale, low, weights, mixed);
+}
+
+void weigh_experts_backward(int64_t n, int64_t experts, int64_t rank, int64_t stride, float scale,
+                            const float* low, const float* weights, const float* d_mixed,
+                            float* d_low, float* d_weights) {
+  passes().weigh_experts_backward(n, experts, rank, stride, scale, low, weights, d_mixed, d_low,
+                                  d_weights);
 }
 
 }  // namespace fedclock::nn

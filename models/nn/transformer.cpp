@@ -59,35 +59,6 @@ Batch Batch::to(const at::Device& device) const {
   return {moved(ids), moved(types), moved(real)};
 }
 
-Adapters::Adapters(const Architecture& architecture, const AdapterSpec& spec,
-                   const TensorMap& tensors)
-    : pairs_(architecture.layers),
-      scale_(spec.alpha / static_cast<double>(spec.rank)),
-      dropout_(spec.dropout) {
-  for (int64_t layer = 0; layer < architecture.layers; ++layer) {
-    for (Target target : kAllTargets) {
-      const std::string name = layer_tensor(layer, target_name(target));
-      const at::Tensor a = find(tensors, name + ".lora_a");
-      if (!a.defined()) continue;
-      pairs_[layer][index_of(target)] = Pair{a, require(tensors, name + ".lora_b")};
-    }
-  }
-}
-
-at::Tensor Adapters::delta(int64_t layer, Target target, const at::Tensor& x) const {
-  if (pairs_.empty()) return {};
-  const auto& pair = pairs_[layer][index_of(target)];
-  if (!pair) return {};
-  at::Tensor input = x;
-  if (generator_ && dropout_ > 0) {
-    // Drawn on the CPU: the same on every device.
-    const at::Tensor keep =
-        at::empty(x.sizes(), at::kFloat).bernoulli_(1.0 - dropout_, *generator_).to(x.device());
-    input = x * keep * (1.0 / (1.0 - dropout_));
-  }
-  return at::linear(at::linear(input, pair->a), pair->b) * scale_;
-}
-
 struct Transformer::Context {
   const Adapters& adapters;
   at::Tensor blocked;   // [rows or 1, 1, tokens or 1, tokens] float: 0, or -inf where not seen
@@ -276,42 +247,6 @@ TensorMap random_weights(const Architecture& architecture, uint64_t seed) {
                                      : at::ones(parameter.shape, at::kFloat);
   }
   return weights;
-}
-
-TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& spec, int64_t depth,
-                         int64_t head_outputs, uint64_t seed) {
-  std::vector<int64_t> ranks(static_cast<size_t>(architecture.layers), 0);
-  std::fill(ranks.end() - depth, ranks.end(), spec.rank);
-  return random_adapter(architecture, spec, ranks, head_outputs, seed);
-}
-
-TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& spec,
-                         const std::vector<int64_t>& ranks, int64_t head_outputs, uint64_t seed) {
-  TensorMap tensors;
-  for (int64_t layer = 0; layer < architecture.layers; ++layer) {
-    const int64_t rank = ranks.at(static_cast<size_t>(layer));
-    if (rank == 0) continue;
-    for (Target target : spec.targets) {
-      const auto shape = linear_shape(architecture, target);
-      ensure(shape.has_value(), "an adapter on a map that the model does not have");
-      const std::string name = layer_tensor(layer, target_name(target));
-      // Keyed by layer and target, so that a deeper adapter begins like a shallower one.
-      Random random(seed, "adapter " + std::string(target_name(target)), layer);
-      at::Tensor a = at::empty({rank, shape->in}, at::kFloat);
-      const double bound = 1.0 / std::sqrt(static_cast<double>(shape->in));
-      for (int64_t i = 0; i < a.numel(); ++i) {
-        a.data_ptr<float>()[i] = static_cast<float>(bound * (2.0 * random.uniform() - 1.0));
-      }
-      tensors[name + ".lora_a"] = a;
-      tensors[name + ".lora_b"] = at::zeros({shape->out, rank}, at::kFloat);
-    }
-  }
-  if (head_outputs > 0) {
-    Random random(seed, "head");
-    tensors["head.weight"] = normal_tensor({head_outputs, architecture.width}, 0.02, random);
-    tensors["head.bias"] = at::zeros({head_outputs}, at::kFloat);
-  }
-  return tensors;
 }
 
 }  // namespace fedclock::nn

@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "models/nn/adapters.h"
 #include "models/nn/architecture.h"
 #include "models/nn/tensor_map.h"
 #include "models/nn/torch.h"
@@ -26,32 +27,6 @@ struct Batch {
   at::Tensor real;   // [rows, tokens] bool, false on padding; undefined: no padding
 
   Batch to(const at::Device& device) const;
-};
-
-// The adapter's tensors, looked up by layer and target.
-class Adapters {
- public:
-  // `tensors` holds "layers.N.q.lora_a" [rank, in] and "layers.N.q.lora_b" [out, rank] for some
-  // layers and targets; other names ("head.weight") are left alone.
-  Adapters(const Architecture& architecture, const AdapterSpec& spec, const TensorMap& tensors);
-  // No adapters.
-  Adapters() = default;
-
-  // Drops adapter inputs with the spec's probability, from this generator: training only.
-  void enable_dropout(at::Generator generator) { generator_ = std::move(generator); }
-
-  // x [..., in] -> what the adapter of (layer, target) adds to the map's output [..., out];
-  // undefined where there is none.
-  at::Tensor delta(int64_t layer, Target target, const at::Tensor& x) const;
-
- private:
-  struct Pair {
-    at::Tensor a, b;
-  };
-  std::vector<std::array<std::optional<Pair>, std::size(kAllTargets)>> pairs_;
-  double scale_ = 1;
-  double dropout_ = 0;
-  std::optional<at::Generator> generator_;
 };
 
 class Transformer {
@@ -103,14 +78,5 @@ at::Tensor pooled(Kind kind, const at::Tensor& hidden, const at::Tensor& real);
 // Embeddings from N(0, 0.02^2), linear maps from N(0, 2 / (in + out)) (norms before blocks) or
 // N(0, 0.02^2) (after), norms 1, biases 0, from the counter-based generator.
 TensorMap random_weights(const Architecture& architecture, uint64_t seed);
-
-// A fresh adapter: A uniform in +-1/sqrt(in), B zero, so that it changes nothing at first, in each
-// layer with that layer's rank (0: none), a smaller rank being the first rows of a larger one; and
-// a linear head [head_outputs, width] from N(0, 0.02) where head_outputs is above 0.
-TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& spec,
-                         const std::vector<int64_t>& ranks, int64_t head_outputs, uint64_t seed);
-// With the spec's rank in the last `depth` layers.
-TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& spec, int64_t depth,
-                         int64_t head_outputs, uint64_t seed);
 
 }  // namespace fedclock::nn

@@ -94,11 +94,10 @@ NormParameters Trunk::norm_after(int64_t block) const {
 
 TrunkPass::TrunkPass(const Trunk& trunk, const AdapterSpec& spec, const TensorMap& tensors)
     : trunk_(trunk) {
-  const double scale = spec.alpha / static_cast<double>(spec.rank);
   for (const Trunk::Layer& layer : trunk.layers_) {
     adapters_.push_back(
-        {GroupAdapters(*layer.qkv, scale, tensors), GroupAdapters(*layer.o, scale, tensors),
-         GroupAdapters(*layer.up, scale, tensors), GroupAdapters(*layer.down, scale, tensors)});
+        {GroupAdapters(*layer.qkv, spec, tensors), GroupAdapters(*layer.o, spec, tensors),
+         GroupAdapters(*layer.up, spec, tensors), GroupAdapters(*layer.down, spec, tensors)});
   }
   tapes_.resize(trunk.layers_.size());
 }
@@ -151,14 +150,18 @@ void TrunkPass::attention_branch(int64_t layer, const Matrix& input, Matrix outp
   const Trunk::Layer& frozen = trunk_.layers_[layer];
   const LayerAdapters& adapters = adapters_[layer];
   const Matrix qkv = arena_.matrix(input.rows, frozen.qkv->out());
-  adapters.qkv.forward(input, qkv, arena_);
+  adapters.qkv.forward(input, qkv, arena_, tape == nullptr ? nullptr : &tape->qkv_mixtures);
   if (frozen.qkv->bias() != nullptr) add_bias(qkv.rows, qkv.columns, frozen.qkv->bias(), qkv.data);
   if (a.positions == Positions::kRotary) rotate(qkv, false);
   const Matrix mixed = arena_.matrix(input.rows, frozen.o->in());
   float* weights = tape == nullptr ? nullptr : arena_.take(attention_weights_size(a, offsets_));
   attention(a, offsets_, qkv, mixed, weights, arena_);
-  adapters.o.forward(mixed, output, arena_);
-  if (tape != nullptr) *tape = {input, qkv, mixed, weights};
+  adapters.o.forward(mixed, output, arena_, tape == nullptr ? nullptr : &tape->o_mixtures);
+  if (tape == nullptr) return;
+  tape->input = input;
+  tape->qkv = qkv;
+  tape->mixed = mixed;
+  tape->weights = weights;
 }
 
 void TrunkPass::feed_forward_branch(int64_t layer, const Matrix& input, Matrix output,
@@ -167,12 +170,15 @@ void TrunkPass::feed_forward_branch(int64_t layer, const Matrix& input, Matrix o
   const Trunk::Layer& frozen = trunk_.layers_[layer];
   const LayerAdapters& adapters = adapters_[layer];
   const Matrix up = arena_.matrix(input.rows, frozen.up->out());
-  adapters.up.forward(input, up, arena_);
+  adapters.up.forward(input, up, arena_, tape == nullptr ? nullptr : &tape->up_mixtures);
   const Matrix inner = arena_.matrix(input.rows, a.ffn_width);
   activation(a.activation, input.rows, a.ffn_width, frozen.up->bias(), up.data, inner.data,
              /*keep_slopes=*/tape != nullptr);
-  adapters.down.forward(inner, output, arena_);
-  if (tape != nullptr) *tape = {input, up, inner};
+  adapters.down.forward(inner, output, arena_, tape == nullptr ? nullptr : &tape->down_mixtures);
+  if (tape == nullptr) return;
+  tape->input = input;
+  tape->slopes = up;
+  tape->inner = inner;
 }
 
 // What goes from block to block.
@@ -269,7 +275,9 @@ struct Lowest {
 
 }  // namespace
 
-void TrunkPass::backward(Matrix d_hidden, TensorMap& gradients, Onto gradients_onto) {
+void TrunkPass::backward(Matrix d_hidden, TensorMap& gradients, Onto gradients_onto,
+                         double balance) {
+  const Wanted wanted{gradients, gradients_onto, static_cast<float>(balance)};
   const Architecture& a = trunk_.architecture_;
   const bool before = a.norm_place == NormPlace::kBeforeBlock;
   Lowest lowest;
@@ -296,9 +304,9 @@ void TrunkPass::backward(Matrix d_hidden, TensorMap& gradients, Onto gradients_o
     const int64_t stop = layer == lowest.layer ? lowest.group : -1;
     const Arena::Mark scratch = arena_.mark();
     if (of_attention) {
-      attention_backward(layer, d_sum, d_normed, stop, gradients, gradients_onto);
+      attention_backward(layer, d_sum, d_normed, stop, wanted);
     } else {
-      feed_forward_backward(layer, d_sum, d_normed, stop - 2, gradients, gradients_onto);
+      feed_forward_backward(layer, d_sum, d_normed, stop - 2, wanted);
       if (stop >= 2) break;
     }
     arena_.rewind(scratch);
@@ -313,38 +321,42 @@ Onto TrunkPass::input_gradient_onto() const {
 }
 
 void TrunkPass::feed_forward_backward(int64_t layer, const Matrix& d_output, Matrix d_input,
-                                      int64_t lowest_group, TensorMap& gradients,
-                                      Onto gradients_onto) {
+                                      int64_t lowest_group, const Wanted& wanted) {
+  const auto& [gradients, onto, balance] = wanted;
   const Architecture& a = trunk_.architecture_;
-  const FeedForwardTape& tape = tapes_[layer].feed_forward;
+  FeedForwardTape& tape = tapes_[layer].feed_forward;
   const LayerAdapters& adapters = adapters_[layer];
-  adapters.down.adapter_gradients(tape.inner, d_output, gradients, gradients_onto, arena_);
+  adapters.down.adapter_gradients(tape.inner, d_output, balance, gradients, onto,
+                                  tape.down_mixtures, arena_);
   if (lowest_group == 1) return;
   const Matrix d_inner = arena_.matrix(d_output.rows, a.ffn_width);
-  adapters.down.input_gradient(d_output, d_inner, Onto::kNothing, arena_);
+  adapters.down.input_gradient(d_output, d_inner, Onto::kNothing, tape.down_mixtures, arena_);
   const Matrix& d_up = tape.slopes;  // becomes the gradient in place
   activation_backward(d_up.rows, a.ffn_width, d_up.columns / a.ffn_width, d_inner.data, d_up.data);
-  adapters.up.adapter_gradients(tape.input, d_up, gradients, gradients_onto, arena_);
+  adapters.up.adapter_gradients(tape.input, d_up, balance, gradients, onto, tape.up_mixtures,
+                                arena_);
   if (lowest_group == 0) return;
-  adapters.up.input_gradient(d_up, d_input, input_gradient_onto(), arena_);
+  adapters.up.input_gradient(d_up, d_input, input_gradient_onto(), tape.up_mixtures, arena_);
 }
 
 void TrunkPass::attention_backward(int64_t layer, const Matrix& d_output, Matrix d_input,
-                                   int64_t lowest_group, TensorMap& gradients,
-                                   Onto gradients_onto) {
+                                   int64_t lowest_group, const Wanted& wanted) {
+  const auto& [gradients, onto, balance] = wanted;
   const Architecture& a = trunk_.architecture_;
-  const AttentionTape& tape = tapes_[layer].attention;
+  AttentionTape& tape = tapes_[layer].attention;
   const LayerAdapters& adapters = adapters_[layer];
-  adapters.o.adapter_gradients(tape.mixed, d_output, gradients, gradients_onto, arena_);
+  adapters.o.adapter_gradients(tape.mixed, d_output, balance, gradients, onto, tape.o_mixtures,
+                               arena_);
   if (lowest_group == 1) return;
   const Matrix d_mixed = arena_.matrix(d_output.rows, tape.mixed.columns);
-  adapters.o.input_gradient(d_output, d_mixed, Onto::kNothing, arena_);
+  adapters.o.input_gradient(d_output, d_mixed, Onto::kNothing, tape.o_mixtures, arena_);
   const Matrix d_qkv = arena_.matrix(d_output.rows, tape.qkv.columns);
   nn::attention_backward(a, offsets_, tape.qkv, tape.weights, d_mixed, d_qkv, arena_);
   if (a.positions == Positions::kRotary) rotate(d_qkv, true);
-  adapters.qkv.adapter_gradients(tape.input, d_qkv, gradients, gradients_onto, arena_);
+  adapters.qkv.adapter_gradients(tape.input, d_qkv, balance, gradients, onto, tape.qkv_mixtures,
+                                 arena_);
   if (lowest_group == 0) return;
-  adapters.qkv.input_gradient(d_qkv, d_input, input_gradient_onto(), arena_);
+  adapters.qkv.input_gradient(d_qkv, d_input, input_gradient_onto(), tape.qkv_mixtures, arena_);
 }
 
 }  // namespace fedclock::nn

@@ -18,6 +18,7 @@
 
 #include "models/nn/architecture.h"
 #include "models/nn/arena.h"
+#include "models/nn/group_adapters.h"
 #include "models/nn/map_group.h"
 #include "models/nn/passes.h"
 #include "models/nn/rotary.h"
@@ -92,8 +93,10 @@ class TrunkPass {
 
   // After layers_above() with record: the gradients of the adapter tensors that `gradients` has by
   // name, written or added there; goes no further down than the lowest of these. Overwrites
-  // d_hidden [tokens, width] and the record.
-  void backward(Matrix d_hidden, TensorMap& gradients, Onto gradients_onto = Onto::kNothing);
+  // d_hidden [tokens, width] and the record. `balance` times the load-balance losses of all
+  // mixtures of experts over these tokens are part of the loss.
+  void backward(Matrix d_hidden, TensorMap& gradients, Onto gradients_onto = Onto::kNothing,
+                double balance = 0);
 
   int64_t buffer_bytes() const { return arena_.bytes(); }
 
@@ -105,9 +108,11 @@ class TrunkPass {
   struct AttentionTape {
     Matrix input, qkv, mixed;
     float* weights = nullptr;
+    MixtureTape qkv_mixtures, o_mixtures;
   };
   struct FeedForwardTape {
     Matrix input, slopes, inner;
+    MixtureTape up_mixtures, down_mixtures;
   };
   struct NormTape {
     Matrix sum;
@@ -120,6 +125,12 @@ class TrunkPass {
   };
 
   struct Chain;
+  // What a backward pass is for.
+  struct Wanted {
+    TensorMap& gradients;
+    Onto onto;
+    float balance;
+  };
 
   void embed(const PackedRows& rows, Matrix stream);
   void rotate(Matrix qkv, bool inverse) const;
@@ -132,9 +143,9 @@ class TrunkPass {
   // Stop at `lowest_group` of the block, in forward order (0, 1); below 0: go all the way to
   // d_input, which a chain with norms after its blocks adds to.
   void attention_backward(int64_t layer, const Matrix& d_output, Matrix d_input,
-                          int64_t lowest_group, TensorMap& gradients, Onto gradients_onto);
+                          int64_t lowest_group, const Wanted& wanted);
   void feed_forward_backward(int64_t layer, const Matrix& d_output, Matrix d_input,
-                             int64_t lowest_group, TensorMap& gradients, Onto gradients_onto);
+                             int64_t lowest_group, const Wanted& wanted);
   Onto input_gradient_onto() const;
 
   const Trunk& trunk_;

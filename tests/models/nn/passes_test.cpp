@@ -154,7 +154,7 @@ TEST_CASE("passes: softmax and its gradient, causal or not") {
     const Floats scores = normals(random, tokens * tokens, 5);
     const Floats d_p = normals(random, tokens * tokens);
     Floats p = scores, d = d_p;
-    table.softmax(tokens, causal, 0.5F, p.data());
+    table.softmax(tokens, tokens, causal, 0.5F, p.data());
     table.softmax_backward(tokens, causal, 0.5F, p.data(), d.data());
     for (int64_t r = 0; r < tokens; ++r) {
       const int64_t seen = causal ? r + 1 : tokens;
@@ -205,6 +205,75 @@ TEST_CASE("passes: cross entropy, its gradient and its first highest score") {
   }));
 }
 
+TEST_CASE("passes: routing, choice and weighing of experts, and their gradients") {
+  CHECK(holds_for_each_table([](const PassTable& table, Random& random) {
+    const auto n = 1 + static_cast<int64_t>(random.below(5));
+    const auto experts = 1 + static_cast<int64_t>(random.below(20));
+    const auto rank = 1 + static_cast<int64_t>(random.below(18));
+    const auto chosen = 1 + static_cast<int64_t>(random.below(4));
+    const int64_t stride = (experts + 1) * rank + 2, t_at = experts * rank;
+    const float root = std::sqrt(static_cast<float>(rank));
+    const Floats low = normals(random, n * stride), d_mixed = normals(random, n * t_at);
+    const Floats slopes = normals(random, experts);
+    Floats p(static_cast<size_t>(n * experts)), w = p, d = p, d_low = low, mixed = d_mixed;
+    std::vector<int64_t> counts(static_cast<size_t>(experts), 0);
+    table.routing_scores(n, experts, rank, stride, low.data(), low.data() + t_at, p.data());
+    const Floats scores = p;
+    table.choose_experts(n, experts, chosen, p.data(), w.data(), counts.data());
+    table.weigh_experts(n, experts, rank, stride, 0.5F, low.data(), w.data(), mixed.data());
+    table.weigh_experts_backward(n, experts, rank, stride, 0.5F, low.data(), w.data(),
+                                 d_mixed.data(), d_low.data(), d.data());
+    const Floats d_weights = d, d_e = d_low;
+    table.choose_experts_backward(n, experts, p.data(), w.data(), slopes.data(), d.data());
+    table.routing_scores_backward(n, experts, rank, stride, low.data(), low.data() + t_at, d.data(),
+                                  d_low.data(), d_low.data() + t_at);
+    int64_t all = 0;
+    for (const int64_t count : counts) all += count;
+    RC_ASSERT(all == n * std::min(chosen, experts));
+    for (int64_t r = 0; r < n; ++r) {
+      const auto e = [&](int64_t j, int64_t k) -> double { return low[r * stride + j * rank + k]; };
+      const auto t = [&](int64_t k) -> double { return low[r * stride + t_at + k]; };
+      const auto of = [&](const Floats& v, int64_t j) -> double { return v[r * experts + j]; };
+      double total = 0, kept = 0, mean_w = 0, mean_slope = 0;
+      for (int64_t j = 0; j < experts; ++j) {
+        double dot = 0;
+        for (int64_t k = 0; k < rank; ++k) dot += e(j, k) * t(k);
+        near(of(scores, j), dot / root, 1e-5);
+        total += std::exp(of(scores, j));
+        mean_w += of(w, j) * of(d_weights, j);
+        mean_slope += of(p, j) * slopes[j];
+        // Chosen: fewer than `chosen` others are ahead of it.
+        int64_t ahead = 0;
+        for (int64_t i = 0; i < experts; ++i) {
+          ahead += of(p, i) > of(p, j) || (of(p, i) == of(p, j) && i < j);
+        }
+        RC_ASSERT((of(w, j) > 0) == (ahead < chosen));
+        if (of(w, j) > 0) kept += of(p, j);
+      }
+      std::vector<double> d_t(static_cast<size_t>(rank), 0);
+      for (int64_t j = 0; j < experts; ++j) {
+        near(of(p, j), std::exp(of(scores, j)) / total, 1e-5);
+        near(of(w, j), of(w, j) > 0 ? of(p, j) / kept : 0, 1e-5);
+        const double d_score =
+            of(w, j) * (of(d_weights, j) - mean_w) + of(p, j) * (slopes[j] - mean_slope);
+        near(of(d, j), d_score, 2e-5);
+        double inner = 0;
+        for (int64_t k = 0; k < rank; ++k) {
+          const auto at = static_cast<size_t>(r * t_at + j * rank + k);
+          const auto low_at = static_cast<size_t>(r * stride + j * rank + k);
+          near(mixed[at], 0.5 * of(w, j) * e(j, k));
+          near(d_e[low_at], 0.5 * of(w, j) * d_mixed[at]);
+          near(d_low[low_at], d_e[low_at] + of(d, j) * t(k) / root, 1e-5);
+          inner += 0.5 * d_mixed[at] * e(j, k);
+          d_t[k] += of(d, j) * e(j, k) / root;
+        }
+        near(of(d_weights, j), inner, 1e-5);
+      }
+      for (int64_t k = 0; k < rank; ++k) near(d_low[r * stride + t_at + k], d_t[k], 2e-5);
+    }
+  }));
+}
+
 TEST_CASE("passes: what is no number stays none") {
   constexpr float kNoNumber = std::numeric_limits<float>::quiet_NaN();
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -220,7 +289,7 @@ TEST_CASE("passes: what is no number stays none") {
         CHECK(!std::isfinite(loss));
         CHECK(std::all_of(scores.begin(), scores.end(), [](float x) { return std::isnan(x); }));
         for (int r = 0; r < 21; ++r) attention.insert(attention.end(), row.begin(), row.end());
-        table->softmax(21, false, 1, attention.data());
+        table->softmax(21, 21, false, 1, attention.data());
         CHECK(
             std::all_of(attention.begin(), attention.end(), [](float x) { return std::isnan(x); }));
       }
@@ -235,10 +304,10 @@ TEST_CASE("passes: what is no number stays none") {
     }
     // Far apart: all weight on the highest.
     Floats far{-1000, 500, -90};
-    table->softmax(1, false, 1, far.data());
+    table->softmax(1, 1, false, 1, far.data());
     CHECK(far[0] == Approx(1));
     Floats three{-1000, 500, -90, 0, 0, 0, 0, 0, 0};
-    table->softmax(3, true, 1, three.data());
+    table->softmax(3, 3, true, 1, three.data());
     CHECK(three[0] == Approx(1));
     double loss = 0;
     const int32_t target = 0;

@@ -1,0 +1,86 @@
+// Mixtures of LoRA experts on the maps of a group, beside the plain adapter, which is the expert
+// that all tokens share (FedAMoLE, 2411.19128). Of a token x, over the client's own experts i of a
+// map:
+//   e_i = A_i x,  t = W_p x,  s_i = <e_i, t> / sqrt(rank),  p = softmax(s),
+//   w = p over its `top_experts` largest, renormalised, 0 elsewhere,
+//   y += (alpha / rank) sum_i w_i B_i e_i,
+// and of n experts, over the tokens of a pass, the load-balance loss
+//   n sum_i P_i f_i,  P_i = mean p_i,  f_i = the share of choices that fell on i (no gradient).
+// All experts of a group are one product each way: what a token did not choose counts 0.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/nn/architecture.h"
+#include "models/nn/arena.h"
+#include "models/nn/map_group.h"
+#include "models/nn/matrix.h"
+#include "models/nn/tensor_map.h"
+
+namespace fedclock::nn {
+
+// What the backward pass over n tokens reads, in the arena of the forward pass.
+struct MixtureTape {
+  struct Routing {
+    Matrix p, weights;            // [n, experts]
+    Matrix mixed;                 // s w_i e_i of all experts [n, experts * rank]
+    std::vector<int64_t> counts;  // of tokens that chose each expert
+  };
+  Matrix low;                     // e of all experts, then t, map by map [n, columns]
+  std::vector<Routing> routings;  // of each map with experts
+};
+
+class GroupMixtures {
+ public:
+  // Looks up experts and routers (adapters.h) among `tensors`, which must outlive this.
+  GroupMixtures(const MapGroup& group, const AdapterSpec& spec, const TensorMap& tensors);
+
+  bool empty() const { return mixtures_.empty(); }
+  // Whether `gradients` has one of its tensors by name.
+  bool wants(const TensorMap& gradients) const;
+
+  // y [n, out] += the mixtures of x [n, in]; with a tape, keeps what backward() reads.
+  void forward(const Matrix& x, Matrix y, Arena& arena, MixtureTape* tape) const;
+
+  // The gradients of those tensors that `gradients` has by name, written or added there, of the
+  // loss plus `balance` times the load-balance loss; tape.low becomes its own gradient.
+  void backward(const Matrix& x, const Matrix& d_y, float balance, TensorMap& gradients, Onto onto,
+                MixtureTape& tape, Arena& arena) const;
+  // d_x += the gradient of the input, after backward().
+  void add_input_gradient(const MixtureTape& tape, Matrix d_x, Arena& arena) const;
+
+ private:
+  struct Expert {
+    std::string name_a, name_b;
+    Matrix a, b;  // [rank, in], [out of the map, rank]
+  };
+  struct Mixture {
+    MapGroup::Map map;
+    std::vector<Expert> experts;
+    std::string router_name;
+    Matrix router;      // [rank, in]
+    int64_t first = 0;  // its columns of `low`: the experts', then the router's
+
+    int64_t size() const { return static_cast<int64_t>(experts.size()); }
+    int64_t rank() const { return router.rows; }
+    int64_t columns() const { return (size() + 1) * rank(); }
+  };
+
+  Matrix all_low_weights(Arena& arena) const;                // A and W_p [columns, in]
+  Matrix all_b(const Mixture& mixture, Arena& arena) const;  // [out, experts * rank]
+  void b_gradients(const Mixture& mixture, const Matrix& mixed, const Matrix& d_y,
+                   TensorMap& gradients, Onto onto, Arena& arena) const;
+  void low_gradient(const Mixture& mixture, const MixtureTape::Routing& routing, const Matrix& low,
+                    const Matrix& d_y, float balance, Matrix d_low, Arena& arena) const;
+  void low_weight_gradients(const Matrix& x, const Matrix& d_low, TensorMap& gradients, Onto onto,
+                            Arena& arena) const;
+
+  float scale_;
+  int64_t top_experts_;
+  int64_t in_;
+  std::vector<Mixture> mixtures_;
+  int64_t columns_ = 0;  // of `low`
+};
+
+}  // namespace fedclock::nn

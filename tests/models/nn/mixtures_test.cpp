@@ -1,0 +1,392 @@
+// Mixtures of experts: hand arithmetic, loops over tokens and experts in double precision, finite
+// differences, and stock libtorch operators.
+#include "models/nn/group_mixtures.h"
+
+#include "models/nn/torch.h"  // before Catch2: both name a macro CHECK, the later one counts
+
+#include <torch/csrc/autograd/function.h>
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "models/common/random.h"
+#include "models/nn/adapters.h"
+#include "models/nn/group_adapters.h"
+#include "models/nn/transformer.h"
+#include "models/nn/trunk.h"
+
+namespace fedclock::nn {
+namespace {
+
+at::Tensor random_tensor(at::IntArrayRef shape, double deviation, Random& random) {
+  at::Tensor tensor = at::empty(shape, at::kFloat);
+  for (int64_t i = 0; i < tensor.numel(); ++i) {
+    tensor.data_ptr<float>()[i] = static_cast<float>(deviation * random.normal());
+  }
+  return tensor;
+}
+
+Architecture small_decoder(int64_t layers, int64_t width) {
+  return decoder_architecture(layers, width, 2, 2, 3 * width, 32, 20);
+}
+
+// A state with the shared adapter and these experts on q and v of all layers, B not zero.
+TensorMap random_state(const Architecture& a, const AdapterSpec& spec,
+                       const std::vector<int32_t>& experts, Random& random) {
+  ModuleExperts all;
+  for (int64_t layer = 0; layer < a.layers; ++layer) {
+    for (const Target target : spec.targets) all[{layer, target}] = experts;
+  }
+  const std::vector<int64_t> ranks(static_cast<size_t>(a.layers), spec.rank);
+  TensorMap state = random_adapter(a, spec, ranks, 0, 1, all);
+  for (auto& [name, tensor] : state) {
+    // As after some training: with much more, models of so few dimensions are so steep that float32
+    // itself is off by 1e-4.
+    const double deviation = name.ends_with("_b") ? 0.03 : 0.4;
+    tensor = random_tensor(tensor.sizes(), deviation, random);
+  }
+  return state;
+}
+
+// ------------------------------------------------------------------------------------------ loops
+
+using Vector = std::vector<double>;
+using Rows = std::vector<Vector>;
+
+Rows rows_of(const at::Tensor& matrix) {
+  Rows rows;
+  for (int64_t r = 0; r < matrix.size(0); ++r) {
+    const float* row = matrix.data_ptr<float>() + r * matrix.size(1);
+    rows.emplace_back(row, row + matrix.size(1));
+  }
+  return rows;
+}
+
+double dot(const Vector& a, const Vector& b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
+Vector times(const Rows& matrix, const Vector& x) {
+  Vector y;
+  for (const Vector& row : matrix) y.push_back(dot(row, x));
+  return y;
+}
+
+// One map's experts, token by token, expert by expert.
+struct Loops {
+  std::vector<Rows> a, b;
+  Rows router;
+  double scale = 1;
+  size_t top = 2;
+
+  Vector probabilities(const Vector& x) const {
+    const Vector t = times(router, x);
+    Vector p;
+    for (const Rows& one : a) {
+      p.push_back(std::exp(dot(times(one, x), t) / std::sqrt(static_cast<double>(t.size()))));
+    }
+    const double sum = std::accumulate(p.begin(), p.end(), 0.0);
+    for (double& one : p) one /= sum;
+    return p;
+  }
+
+  std::vector<size_t> chosen(const Vector& p) const {
+    std::vector<size_t> order(p.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](size_t i, size_t j) { return p[i] > p[j]; });
+    order.resize(std::min(top, order.size()));
+    return order;
+  }
+
+  Vector output(const Vector& x) const {
+    const Vector p = probabilities(x);
+    const std::vector<size_t> best = chosen(p);
+    double sum = 0;
+    for (const size_t i : best) sum += p[i];
+    Vector y(b.front().size(), 0);
+    for (const size_t i : best) {
+      const Vector one = times(b[i], times(a[i], x));
+      for (size_t o = 0; o < y.size(); ++o) y[o] += scale * p[i] / sum * one[o];
+    }
+    return y;
+  }
+
+  double balance(const Rows& tokens) const {
+    Vector mean(a.size(), 0), choices(a.size(), 0);
+    for (const Vector& x : tokens) {
+      const Vector p = probabilities(x);
+      for (size_t i = 0; i < p.size(); ++i) mean[i] += p[i] / static_cast<double>(tokens.size());
+      for (const size_t i : chosen(p)) ++choices[i];
+    }
+    const double all = std::accumulate(choices.begin(), choices.end(), 0.0);
+    return static_cast<double>(a.size()) * dot(mean, choices) / all;
+  }
+
+  // sum d_y y + weight balance
+  double loss(const Rows& tokens, const Rows& d_y, double weight) const {
+    double sum = weight * balance(tokens);
+    for (size_t t = 0; t < tokens.size(); ++t) sum += dot(d_y[t], output(tokens[t]));
+    return sum;
+  }
+};
+
+Loops loops_of(const TensorMap& state, const std::string& map, const AdapterSpec& spec) {
+  Loops loops;
+  for (const int32_t expert : experts_of(state, map)) {
+    loops.a.push_back(rows_of(state.at(expert_name(map, expert) + ".lora_a")));
+    loops.b.push_back(rows_of(state.at(expert_name(map, expert) + ".lora_b")));
+  }
+  loops.router = rows_of(state.at(router_name(map)));
+  loops.scale = spec.alpha / static_cast<double>(spec.rank);
+  loops.top = static_cast<size_t>(spec.top_experts);
+  return loops;
+}
+
+// ------------------------------------------------------------------------------- the fast mixtures
+
+struct Fast {
+  at::Tensor y, d_x;
+  TensorMap gradients;
+};
+
+Matrix view(const at::Tensor& t) { return {t.data_ptr<float>(), t.size(0), t.size(1)}; }
+
+Fast run_fast(const MapGroup& group, const AdapterSpec& spec, const TensorMap& state,
+              const at::Tensor& x, const at::Tensor& d_y, double balance) {
+  const GroupMixtures mixtures(group, spec, state);
+  Arena arena;
+  Fast fast{at::zeros({x.size(0), group.out()}), at::zeros_like(x), {}};
+  for (const auto& [name, tensor] : state) fast.gradients[name] = at::full_like(tensor, 7);
+  MixtureTape tape;
+  mixtures.forward(view(x), view(fast.y), arena, &tape);
+  mixtures.backward(view(x), view(d_y), static_cast<float>(balance), fast.gradients, Onto::kNothing,
+                    tape, arena);
+  mixtures.add_input_gradient(tape, view(fast.d_x), arena);
+  return fast;
+}
+
+TEST_CASE("mixtures: two experts and three tokens by hand") {
+  // One-dimensional: width 1, rank 1, so that every number is a scalar. A_0 = 1, A_1 = 2, W_p = 1:
+  // of token x, e = (x, 2x), t = x, s = (x^2, 2 x^2), p_1 / p_0 = exp(x^2).
+  Architecture a = decoder_architecture(1, 2, 1, 1, 2, 8, 5);
+  a.width = a.heads = a.kv_heads = a.head_width = 1;
+  TensorMap weights;
+  for (const char* map : {"q", "k", "v"}) {
+    weights[layer_tensor(0, map) + ".weight"] = at::zeros({1, 1});
+  }
+  const MapGroup group(a, 0, {Target::kQ, Target::kK, Target::kV}, weights, Precision::kFp32);
+  const auto one = [](float value) { return at::full({1, 1}, value); };
+  const TensorMap state = {{"layers.0.v.expert.3.lora_a", one(1)},
+                           {"layers.0.v.expert.3.lora_b", one(5)},
+                           {"layers.0.v.expert.12.lora_a", one(2)},
+                           {"layers.0.v.expert.12.lora_b", one(-1)},
+                           {"layers.0.v.router", one(1)}};
+  CHECK(experts_of(state, "layers.0.v") == std::vector<int32_t>{3, 12});
+  const double ln3 = std::log(3.0);
+  // Tokens 0, sqrt(ln 3), -sqrt(ln 3): p = (1/2, 1/2), (1/4, 3/4), (1/4, 3/4).
+  const float x = static_cast<float>(std::sqrt(ln3));
+  const at::Tensor tokens = at::tensor({0.0F, x, -x}).view({3, 1});
+  const at::Tensor d_y = at::zeros({3, 3});
+
+  AdapterSpec spec{.rank = 1, .alpha = 2, .dropout = 0, .targets = {Target::kV}, .top_experts = 2};
+  // s sum p_i B_i e_i = 2 (1/4 * 5 x + 3/4 * -1 * 2 x) = -x / 2
+  const Fast both = run_fast(group, spec, state, tokens, d_y, 0);
+  CHECK(both.y[0][2].item<float>() == 0);
+  CHECK(both.y[1][2].item<float>() == Approx(-x / 2));
+  CHECK(both.y[2][2].item<float>() == Approx(x / 2));
+  CHECK(both.y.narrow(1, 0, 2).abs().sum().item<float>() == 0);  // q and k have no experts
+
+  // Of the best alone: token 0 takes the first of equals, the others expert 12: s * -1 * 2 x = -4
+  // x.
+  spec.top_experts = 1;
+  const Fast best = run_fast(group, spec, state, tokens, d_y, 1);
+  CHECK(best.y[1][2].item<float>() == Approx(-4 * x));
+  CHECK(best.y[2][2].item<float>() == Approx(4 * x));
+  // f = (1/3, 2/3): the loss is 2 (P_0 / 3 + 2 P_1 / 3), slopes per token 2 f / 3 = (2/9, 4/9).
+  // ds_i = p_i (slope_i - sum p slope): token 1: mean = 1/18 + 1/3 = 7/18, ds = (-1/24, 1/24).
+  // dW_p = sum ds_i e_i x = 2 tokens (-1/24 + 2/24) x^2 = ln 3 / 12, token 0 has e = 0.
+  CHECK(best.gradients.at("layers.0.v.router").item<float>() == Approx(ln3 / 12));
+  // dA_3 = sum ds_0 t x = -2 ln 3 / 24; dA_12 the opposite.
+  CHECK(best.gradients.at("layers.0.v.expert.3.lora_a").item<float>() == Approx(-ln3 / 12));
+  CHECK(best.gradients.at("layers.0.v.expert.12.lora_a").item<float>() == Approx(ln3 / 12));
+  CHECK(best.gradients.at("layers.0.v.expert.12.lora_b").item<float>() == 0);  // d_y is 0
+}
+
+TEST_CASE("mixtures: outputs and gradients are those of plain loops", "[native]") {
+  Random random(1, "test: mixtures");
+  for (int round = 0; round < 12; ++round) {
+    const Architecture a = small_decoder(1, 8);
+    const TensorMap weights = random_weights(a, 1);
+    const MapGroup group(a, 0, {Target::kQ, Target::kK, Target::kV}, weights, Precision::kFp32);
+    AdapterSpec spec{.rank = 1 + static_cast<int64_t>(random.below(5)), .alpha = 4};
+    spec.top_experts = 1 + static_cast<int64_t>(random.below(4));
+    const std::vector<std::vector<int32_t>> sets = {{0}, {4, 11}, {0, 1, 2, 3, 9, 10, 21}};
+    TensorMap state = random_state(a, spec, sets[round % sets.size()], random);
+    const at::Tensor x = random_tensor({5, 8}, 1, random);
+    const at::Tensor d_y = random_tensor({5, group.out()}, 1, random);
+    const double balance = round % 2 == 0 ? 0 : 3;
+    const Fast fast = run_fast(group, spec, state, x, d_y, balance);
+    const Rows tokens = rows_of(x);
+    for (const MapGroup::Map& map : group.maps()) {
+      if (map.target == Target::kK) continue;
+      const std::string name = layer_tensor(0, target_name(map.target));
+      const Loops loops = loops_of(state, name, spec);
+      const Rows d = rows_of(d_y.narrow(1, map.first, map.out).contiguous());
+      for (size_t t = 0; t < tokens.size(); ++t) {
+        const Vector expected = loops.output(tokens[t]);
+        for (int64_t o = 0; o < map.out; ++o) {
+          CHECK(fast.y[static_cast<int64_t>(t)][map.first + o].item<float>() ==
+                Approx(expected[static_cast<size_t>(o)]).margin(2e-5));
+        }
+      }
+      // Central differences of the loops, in double precision.
+      const auto check = [&](const std::string& tensor, Rows Loops::*router, size_t expert,
+                             std::vector<Rows> Loops::*factor) {
+        const at::Tensor& gradient = fast.gradients.at(tensor);
+        for (int64_t i = 0; i < gradient.numel(); ++i) {
+          const auto row = static_cast<size_t>(i / gradient.size(1));
+          const auto column = static_cast<size_t>(i % gradient.size(1));
+          const auto loss_at = [&](double step) {
+            Loops moved = loops;
+            (router != nullptr ? moved.*router : (moved.*factor)[expert])[row][column] += step;
+            return moved.loss(tokens, d, balance);
+          };
+          const double expected = (loss_at(1e-6) - loss_at(-1e-6)) / 2e-6;
+          CHECK(gradient.data_ptr<float>()[i] == Approx(expected).epsilon(1e-4).margin(1e-4));
+        }
+      };
+      const std::vector<int32_t> experts = experts_of(state, name);
+      for (size_t e = 0; e < experts.size(); ++e) {
+        check(expert_name(name, experts[e]) + ".lora_a", nullptr, e, &Loops::a);
+        check(expert_name(name, experts[e]) + ".lora_b", nullptr, e, &Loops::b);
+      }
+      check(router_name(name), &Loops::router, 0, nullptr);
+    }
+  }
+}
+
+// ------------------------------------------------------------------------------- whole
+// transformers
+
+TEST_CASE("mixtures: in a transformer as by libtorch's operators", "[native]") {
+  int64_t seen = 0;
+  for (uint64_t seed = 0; seed < 25; ++seed) {
+    Random random(seed, "test: mixtures in a transformer");
+    Architecture a = small_decoder(1 + static_cast<int64_t>(random.below(3)), 12);
+    if (random.below(2) == 0) a = encoder_architecture(a.layers, 12, 2, 20, 32, 20);
+    AdapterSpec spec{.rank = 2 + static_cast<int64_t>(random.below(4)), .alpha = 4};
+    spec.targets = {Target::kQ, Target::kV, Target::kO, Target::kDown};
+    if (a.activation == Activation::kSwiGlu) spec.targets.push_back(Target::kGate);
+    spec.top_experts = 1 + static_cast<int64_t>(random.below(3));
+    const TensorMap weights = random_weights(a, seed);
+    TensorMap state = random_state(a, spec, {1, 4, 7, 30}, random);
+    state.erase(expert_name(layer_tensor(0, "v"), 4) + ".lora_a");  // clients differ by map
+    state.erase(expert_name(layer_tensor(0, "v"), 4) + ".lora_b");
+
+    PackedRows packed;
+    Batch batch{at::zeros({3, 9}, at::kLong), {}, at::zeros({3, 9}, at::kBool)};
+    for (int64_t r = 0; r < 3; ++r) {
+      std::vector<int32_t> ids;
+      for (int64_t t = 0; t < 5 + 2 * r; ++t) {
+        ids.push_back(static_cast<int32_t>(random.below(20)));
+        batch.ids[r][t] = ids.back();
+        batch.real[r][t] = true;
+      }
+      packed.add(ids, {});
+    }
+    const at::Tensor d_hidden = random_tensor({packed.tokens(), a.width}, 1, random);
+    const double balance = 0.7;
+
+    const Trunk trunk(a, weights);
+    TrunkPass pass(trunk, spec, state);
+    TensorMap gradients;
+    for (const auto& [name, tensor] : state) gradients[name] = at::full_like(tensor, 1e9);
+    const Matrix hidden = pass.layers_above(packed, 0, pass.layers_below(packed, 0), true);
+    const at::Tensor fast = at::from_blob(hidden.data, {hidden.rows, hidden.columns}).clone();
+    at::Tensor d = d_hidden.clone();
+    pass.backward(view(d), gradients, Onto::kNothing, balance);
+
+    TensorMap exact, exact_weights;
+    std::vector<at::Tensor> inputs;
+    for (const auto& [name, tensor] : weights) exact_weights[name] = tensor.to(at::kDouble);
+    for (const auto& [name, tensor] : state) {
+      exact[name] = tensor.to(at::kDouble).set_requires_grad(true);
+      inputs.push_back(exact[name]);
+    }
+    Adapters adapters(a, spec, exact);
+    adapters.collect_balance(batch.real);
+    const at::Tensor all = Transformer(a, exact_weights).hidden(batch, adapters);
+    const at::Tensor real =
+        all.reshape({-1, a.width}).index({batch.real.reshape({-1})});  // [tokens, width]
+    CHECK(((fast - real).norm() / real.norm()).item<double>() < 1e-5);
+    const at::Tensor loss = (real * d_hidden.to(at::kDouble)).sum() + balance * adapters.balance();
+    const auto expected = torch::autograd::grad({loss}, inputs);
+    size_t i = 0;
+    for (const auto& [name, gradient] : gradients) {
+      INFO(seed << " " << name);
+      CHECK(((gradient - expected[i]).norm() / (expected[i].norm() + 1e-6)).item<double>() < 1e-4);
+      ++i;
+      ++seen;
+    }
+  }
+  CHECK(seen > 500);
+}
+
+// With one expert p is 1 and the router does not matter: y = W x + s (B_s A_s + B_0 A_0) x, which
+// is LoRA with the ranks of both side by side.
+TEST_CASE("mixtures: one expert equals LoRA with the sum of both adapters", "[native]") {
+  Random random(5, "test: one expert");
+  const Architecture a = small_decoder(2, 16);
+  AdapterSpec spec{.rank = 3, .alpha = 6};
+  spec.top_experts = 1;
+  const TensorMap state = random_state(a, spec, {0}, random);
+  AdapterSpec joint = spec;
+  joint.rank = 6;
+  joint.alpha = 12;  // the same scale
+  TensorMap sum;
+  for (int64_t layer = 0; layer < a.layers; ++layer) {
+    for (const char* target : {"q", "v"}) {
+      const std::string map = layer_tensor(layer, target), expert = expert_name(map, 0);
+      sum[map + ".lora_a"] =
+          at::cat({state.at(map + ".lora_a"), state.at(expert + ".lora_a")}, 0).contiguous();
+      sum[map + ".lora_b"] =
+          at::cat({state.at(map + ".lora_b"), state.at(expert + ".lora_b")}, 1).contiguous();
+    }
+  }
+  PackedRows packed;
+  packed.add(std::vector<int32_t>{1, 2, 3, 4, 5, 6, 7}, {});
+  const Trunk trunk(a, random_weights(a, 1));
+  TensorMap gradients, joint_gradients;
+  const at::Tensor d_hidden = random_tensor({packed.tokens(), a.width}, 1, random);
+  const auto run = [&](const AdapterSpec& of, const TensorMap& tensors, TensorMap& into) {
+    for (const auto& [name, tensor] : tensors) {
+      if (!name.ends_with("router")) into[name] = at::zeros_like(tensor);
+    }
+    TrunkPass pass(trunk, of, tensors);
+    const Matrix hidden = pass.layers_above(packed, 0, pass.layers_below(packed, 0), true);
+    const at::Tensor copy = at::from_blob(hidden.data, {hidden.rows, hidden.columns}).clone();
+    at::Tensor d = d_hidden.clone();
+    pass.backward(view(d), into);
+    return copy;
+  };
+  const at::Tensor mixture = run(spec, state, gradients), plain = run(joint, sum, joint_gradients);
+  CHECK((mixture - plain).abs().max().item<float>() < 1e-6);
+  for (int64_t layer = 0; layer < a.layers; ++layer) {
+    for (const char* target : {"q", "v"}) {
+      const std::string map = layer_tensor(layer, target), expert = expert_name(map, 0);
+      const at::Tensor of_a = joint_gradients.at(map + ".lora_a");
+      const at::Tensor of_b = joint_gradients.at(map + ".lora_b");
+      CHECK(at::allclose(gradients.at(map + ".lora_a"), of_a.narrow(0, 0, 3), 1e-4, 1e-6));
+      CHECK(at::allclose(gradients.at(expert + ".lora_a"), of_a.narrow(0, 3, 3), 1e-4, 1e-6));
+      CHECK(at::allclose(gradients.at(map + ".lora_b"), of_b.narrow(1, 0, 3), 1e-4, 1e-6));
+      CHECK(at::allclose(gradients.at(expert + ".lora_b"), of_b.narrow(1, 3, 3), 1e-4, 1e-6));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fedclock::nn
