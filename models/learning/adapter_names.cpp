@@ -8,21 +8,61 @@
 
 namespace fedclock::learning {
 
+namespace {
+
+TensorKind kind_of(std::string_view ending) {
+  if (ending == "lora_a") return TensorKind::kA;
+  if (ending == "lora_b") return TensorKind::kB;
+  if (ending == "router") return TensorKind::kRouter;
+  if (ending == "merged") return TensorKind::kMerged;
+  return TensorKind::kOther;
+}
+
+// The next part of a dotted name, which loses it.
+std::string_view take_part(std::string_view& rest) {
+  const size_t end = rest.find('.');
+  const std::string_view part = rest.substr(0, end);
+  rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+  return part;
+}
+
+template <class Number>
+Number number_of(std::string_view text) {
+  Number number{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  ensure(error == std::errc() && end == text.data() + text.size(), "a name without its number");
+  return number;
+}
+
+nn::Target target_of(std::string_view name) {
+  for (const nn::Target target : nn::kAllTargets) {
+    if (nn::target_name(target) == name) return target;
+  }
+  throw ProgrammerError("an adapter's tensor of no map: " + std::string(name));
+}
+
+}  // namespace
+
 TensorName parse_tensor_name(const std::string& name) {
   const size_t end = name.rfind('.');
   if (end == std::string::npos) return {};
   TensorName parsed;
-  parsed.map = name.substr(0, end);
-  if (name == name_of_a(parsed.map)) parsed.kind = TensorKind::kA;
-  if (name == name_of_b(parsed.map)) parsed.kind = TensorKind::kB;
-  if (name == name_of_merged(parsed.map)) parsed.kind = TensorKind::kMerged;
+  parsed.kind = kind_of(std::string_view(name).substr(end + 1));
   if (parsed.kind == TensorKind::kOther) return {};
-  const std::string layers = "layers.";
-  const char* first = name.data() + layers.size();
-  ensure(name.starts_with(layers) &&
-             std::from_chars(first, name.data() + end, parsed.layer).ec == std::errc(),
-         "an adapter's tensor without a layer");
+  parsed.map = name.substr(0, end);
+  std::string_view rest = parsed.map;
+  ensure(take_part(rest) == "layers", "an adapter's tensor without a layer");
+  parsed.module.layer = number_of<int64_t>(take_part(rest));
+  parsed.module.target = target_of(take_part(rest));
+  if (rest.empty()) return parsed;
+  ensure(take_part(rest) == "expert", "an adapter's tensor of an unknown part");
+  parsed.expert = number_of<int32_t>(rest);
   return parsed;
+}
+
+bool is_factor(const std::string& name) {
+  const TensorKind kind = parse_tensor_name(name).kind;
+  return kind == TensorKind::kA || kind == TensorKind::kB;
 }
 
 std::optional<Adapter> adapter_of(const nn::TensorMap& state, const std::string& map) {
@@ -38,8 +78,7 @@ std::set<std::string> adapted_maps(const std::vector<const nn::TensorMap*>& stat
   std::set<std::string> maps;
   for (const nn::TensorMap* state : states) {
     for (const auto& [name, tensor] : *state) {
-      const TensorName parsed = parse_tensor_name(name);
-      if (parsed.kind == TensorKind::kA || parsed.kind == TensorKind::kB) maps.insert(parsed.map);
+      if (is_factor(name)) maps.insert(parse_tensor_name(name).map);
     }
   }
   return maps;

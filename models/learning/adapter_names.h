@@ -7,20 +7,24 @@
 #include <string>
 #include <vector>
 
+#include "models/nn/architecture.h"
 #include "models/nn/matrix.h"
 #include "models/nn/tensor_map.h"
 
 namespace fedclock::learning {
 
-enum class TensorKind { kA, kB, kMerged, kOther };  // the last: the head
+enum class TensorKind { kA, kB, kRouter, kMerged, kOther };  // the last: the head
 
 struct TensorName {
   TensorKind kind = TensorKind::kOther;
-  int64_t layer = -1;  // of the first three
-  std::string map;     // "layers.3.q"
+  nn::Module module;    // of all but kOther
+  int32_t expert = -1;  // whose factor it is; -1: of the adapter that all tokens share
+  std::string map;      // "layers.3.q", of an expert's factors "layers.3.q.expert.7"
 };
 
 TensorName parse_tensor_name(const std::string& name);
+// Whether it is an A or a B.
+bool is_factor(const std::string& name);
 
 inline std::string name_of_a(const std::string& map) { return map + ".lora_a"; }
 inline std::string name_of_b(const std::string& map) { return map + ".lora_b"; }
@@ -32,10 +36,11 @@ struct Adapter {
   int64_t rank() const { return a.rows; }
 };
 
-// nullopt where the state has neither factor; ProgrammerError where it has one alone.
+// Of a map, or of an expert of one: nullopt where the state has neither factor; ProgrammerError
+// where it has one alone.
 std::optional<Adapter> adapter_of(const nn::TensorMap& state, const std::string& map);
 
-// Maps of which one of the states has a factor.
+// Maps, and experts of maps, of which one of the states has a factor.
 std::set<std::string> adapted_maps(const std::vector<const nn::TensorMap*>& states);
 
 // sum [out, in] += factor B A.

@@ -15,9 +15,10 @@ constexpr int64_t kKeptPrefixBytes = int64_t{256} << 20;  // a worker
 class FastGradients : public BatchGradients {
  public:
   FastGradients(const LearningTask& task, const nn::TensorMap& tensors, int64_t depth,
-                const std::vector<std::vector<int32_t>>& batches)
+                const std::vector<std::vector<int32_t>>& batches, double load_balance)
       : task_(task),
         tensors_(tensors),
+        load_balance_(load_balance),
         layers_below_(task.trunk->architecture().layers - depth),
         pass_(*task.trunk, task.adapter, tensors) {
     if (layers_below_ == 0) return;  // embeddings alone are not worth keeping
@@ -29,16 +30,17 @@ class FastGradients : public BatchGradients {
   BatchLoss operator()(std::span<const int32_t> rows, nn::TensorMap& gradients) override {
     const auto encoded = rows_of(*task_.train, rows);
     const bool responses = task_.train->has_responses();
-    double targets = 0;
+    double targets = 0, tokens = 0;
     for (const EncodedRow* row : encoded) {
+      tokens += static_cast<double>(row->ids.size());
       targets += responses ? static_cast<double>(row->response_tokens()) : 1.0;
     }
     BatchLoss sum;
     nn::Onto onto = nn::Onto::kNothing;
     for (size_t begin = 0; begin < rows.size();) {
       const size_t count = rows_within(std::span(encoded).subspan(begin), kTokensAtOnce);
-      part(rows.subspan(begin, count), std::span(encoded).subspan(begin, count), 1.0 / targets,
-           gradients, onto, sum);
+      part(rows.subspan(begin, count), std::span(encoded).subspan(begin, count),
+           {1.0 / targets, load_balance_ / tokens}, gradients, onto, sum);
       onto = nn::Onto::kItself;
       begin += count;
     }
@@ -50,9 +52,14 @@ class FastGradients : public BatchGradients {
   }
 
  private:
+  // Of a target's loss, and of a token's part of the load-balance loss.
+  struct Weights {
+    double target, token;
+  };
+
   // Adds the losses of a part of the batch to `sum`.
   void part(std::span<const int32_t> rows, std::span<const EncodedRow* const> encoded,
-            double weight, nn::TensorMap& gradients, nn::Onto onto, BatchLoss& sum) {
+            const Weights& weights, nn::TensorMap& gradients, nn::Onto onto, BatchLoss& sum) {
     const Examples examples = make_examples(encoded, task_.train->has_responses());
     const int64_t width = task_.trunk->architecture().width;
     arena_.rewind({});
@@ -60,9 +67,11 @@ class FastGradients : public BatchGradients {
     const nn::Matrix hidden =
         pass_.layers_above(examples.rows, layers_below_, stream, /*record=*/true);
     const nn::Matrix d_hidden = arena_.matrix(examples.rows.tokens(), width);
-    const TargetLosses result = target_losses_backward(*task_.trunk, tensors_, examples, hidden,
-                                                       weight, d_hidden, gradients, onto, arena_);
-    pass_.backward(d_hidden, gradients, onto);
+    const TargetLosses result =
+        target_losses_backward(*task_.trunk, tensors_, examples, hidden, weights.target, d_hidden,
+                               gradients, onto, arena_);
+    pass_.backward(d_hidden, gradients, onto,
+                   weights.token * static_cast<double>(examples.rows.tokens()));
     double losses = 0;
     for (const double loss : result.losses) {
       losses += loss;
@@ -127,6 +136,7 @@ class FastGradients : public BatchGradients {
 
   const LearningTask& task_;
   const nn::TensorMap& tensors_;
+  double load_balance_;
   int64_t layers_below_;
   nn::TrunkPass pass_;
   nn::Arena arena_;
@@ -139,8 +149,8 @@ class FastGradients : public BatchGradients {
 
 std::unique_ptr<BatchGradients> make_fast_gradients(
     const LearningTask& task, const nn::TensorMap& tensors, int64_t depth,
-    const std::vector<std::vector<int32_t>>& batches) {
-  return std::make_unique<FastGradients>(task, tensors, depth, batches);
+    const std::vector<std::vector<int32_t>>& batches, double load_balance) {
+  return std::make_unique<FastGradients>(task, tensors, depth, batches, load_balance);
 }
 
 size_t rows_within(std::span<const EncodedRow* const> rows, int64_t tokens) {

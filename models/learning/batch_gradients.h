@@ -28,10 +28,11 @@ class BatchGradients {
 // By the fast path: forward and backward passes by hand (models/nn/trunk.h), a large batch in parts
 // whose activations stay near the processor. `tensors` are read anew at each batch. Only the last
 // `depth` layers have gradients; what lies below is the same each time that a row comes, and is
-// kept for rows that come again in `batches`, as far as kKeptPrefixBytes reach.
+// kept for rows that come again in `batches`, as far as kKeptPrefixBytes reach. `load_balance` is
+// that of TrainJob.
 std::unique_ptr<BatchGradients> make_fast_gradients(
     const LearningTask& task, const nn::TensorMap& tensors, int64_t depth,
-    const std::vector<std::vector<int32_t>>& batches);
+    const std::vector<std::vector<int32_t>>& batches, double load_balance = 0);
 
 // At least one, and otherwise as many of the first rows as have this many tokens together.
 size_t rows_within(std::span<const EncodedRow* const> rows, int64_t tokens);

@@ -98,6 +98,20 @@ Function moved_control(double clients);
 // equals the larger w1, then the smaller w2. Numbers: w1, w2.
 Function fused(const Rows& rows);
 
+// FedAMoLE (2411.19128): (state) -> numbers: of each module with experts, ascending, the means over
+// all tokens of these training rows of the experts' embeddings e_i = A_i x, ascending, and of the
+// tokens' t = W_p x, [rank] each.
+struct EmbeddingNoise {
+  double eta = 0;  // 0: none
+  uint64_t seed = 0;
+  int64_t round = 0, client = 0;
+};
+// With noise each mean m of d elements has, before it leaves the client, g_k u_k added to element
+// k, g_k from Gamma(d, rate eta), u_k uniform in -1 to 1, and is then scaled down to the norm that
+// the largest mean of a single row has, where it is longer. After the official code, which takes
+// the norm of a batch's sum for that bound.
+Function mean_embeddings(const Rows& rows, const EmbeddingNoise& noise = {});
+
 // HetLoRA's tail: (state) -> numbers: sum over adapters of ||B[:, keep:]||_F ||A[keep:, :]||_F with
 // `keep` rows of each adapter kept.
 Function tail_norm(int64_t keep);

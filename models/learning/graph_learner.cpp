@@ -88,6 +88,7 @@ Digest task_name(const LearnerSpec& spec) {
   for (const nn::Target target : spec.adapter.targets) name.add(static_cast<int>(target));
   name.add(static_cast<int>(spec.precision)).add(static_cast<int>(spec.device));
   name.add(spec.evaluation_rows);  // a pass: it changes the last digits of a loss
+  if (spec.adapter.top_experts != nn::AdapterSpec().top_experts) name.add(spec.adapter.top_experts);
   return name.finish();
 }
 
@@ -109,6 +110,7 @@ Digest train_name(const Digest& task, const std::vector<Graph::Handle>& inputs,
   add_share(name, job.trained);
   name.add(job.learning_rate).add(job.seed).add(job.round).add(job.part).add(job.client);
   name.add(job.proximal_mu).add(job.tail_lambda).add(job.tail_keep).add(job.has_controls);
+  if (job.load_balance != 0) name.add(job.load_balance);
   return name.finish();
 }
 
@@ -159,8 +161,9 @@ class GraphLearner : public Learner {
     const auto compute = [task = task_, share, seed](const auto&) {
       const LearningTask& t = task->get();
       const int64_t outputs = t.train->has_responses() ? 0 : t.train->classes;
-      return Outcome{
-          nn::random_adapter(t.base->architecture(), t.adapter, share.ranks, outputs, seed), {}};
+      return Outcome{nn::random_adapter(t.base->architecture(), t.adapter, share.ranks, outputs,
+                                        seed, share.experts),
+                     {}};
     };
     return value(
         {add({JobKind::kInitial, initial_name(name_, share, seed), "initial adapter", {}, compute},

@@ -69,9 +69,10 @@ at::Tensor mean_of(const std::string& name, const nn::TensorMap& global, const S
   });
 }
 
-void merge_head(const States& states, const std::vector<double>& weights, nn::TensorMap& global) {
+void merge_unranked(const States& states, const std::vector<double>& weights,
+                    nn::TensorMap& global) {
   for (const std::string& name : names_of(states)) {
-    if (parse_tensor_name(name).kind != TensorKind::kOther) continue;
+    if (is_factor(name)) continue;
     global[name] = mean_of(name, global, states, weights, Lacking::kLeftOut);
   }
 }

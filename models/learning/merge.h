@@ -37,7 +37,8 @@ enum class Lacking { kLeftOut, kZero };
 at::Tensor mean_of(const std::string& name, const nn::TensorMap& global, const States& states,
                    const std::vector<double>& weights, Lacking lacking);
 
-// Means of the head, into the new global state.
-void merge_head(const States& states, const std::vector<double>& weights, nn::TensorMap& global);
+// Means of the head and of routers, into the new global state.
+void merge_unranked(const States& states, const std::vector<double>& weights,
+                    nn::TensorMap& global);
 
 }  // namespace fedclock::learning

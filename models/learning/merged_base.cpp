@@ -41,8 +41,9 @@ nn::TensorMap with_merged_as_adapters(const nn::TensorMap& state, double scale) 
     if (parse_tensor_name(name).kind != TensorKind::kMerged) result[name] = tensor;
   }
   for (const auto& [name, merged] : state) {
-    const auto [kind, layer, map] = parse_tensor_name(name);
-    if (kind != TensorKind::kMerged) continue;
+    const TensorName parsed = parse_tensor_name(name);
+    if (parsed.kind != TensorKind::kMerged) continue;
+    const std::string& map = parsed.map;
     const at::Tensor scaled = merged / scale;
     const bool wide = merged.size(0) <= merged.size(1);
     at::Tensor b = wide ? at::eye(merged.size(0)) : scaled;

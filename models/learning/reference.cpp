@@ -53,6 +53,7 @@ class ReferenceGradients : public BatchGradients {
   ReferenceGradients(const LearningTask& task, const nn::TensorMap& tensors, const TrainJob& job)
       : task_(task),
         tensors_(tensors),
+        load_balance_(job.load_balance),
         generator_(at::detail::createCPUGenerator(random_of(job, "dropout").bits64())) {}
 
   BatchLoss operator()(std::span<const int32_t> rows, nn::TensorMap& gradients) override {
@@ -63,9 +64,15 @@ class ReferenceGradients : public BatchGradients {
     }
     nn::Adapters adapters(task_.architecture(), task_.adapter, tensors);
     adapters.enable_dropout(generator_);
-    const Scores scores = scores_of(task_, adapters, tensors, rows_of(*task_.train, rows));
+    const auto encoded = rows_of(*task_.train, rows);
+    if (load_balance_ > 0) {
+      adapters.collect_balance(make_batch(encoded, task_.pad).to(task_.base->device()).real);
+    }
+    const Scores scores = scores_of(task_, adapters, tensors, encoded);
     const at::Tensor loss = at::nll_loss(scores.log_p, scores.targets);
-    const auto results = torch::autograd::grad({loss}, inputs);
+    at::Tensor whole = loss;
+    if (adapters.balance().defined()) whole = loss + load_balance_ * adapters.balance();
+    const auto results = torch::autograd::grad({whole}, inputs);
     at::NoGradGuard no_gradients;
     size_t i = 0;
     for (auto& [name, gradient] : gradients) gradient.copy_(results[i++]);
@@ -78,6 +85,7 @@ class ReferenceGradients : public BatchGradients {
  private:
   const LearningTask& task_;
   const nn::TensorMap& tensors_;  // read anew at each batch
+  double load_balance_;
   at::Generator generator_;
 };
 

@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <compare>
 #include <cstdint>
+#include <iterator>
 #include <vector>
+
+#include "models/nn/architecture.h"
 
 namespace fedclock::learning {
 
@@ -19,6 +22,10 @@ struct Share {
   std::vector<int64_t> ranks;  // of each layer's adapters, from the first layer on; 0: none
   bool a = true, b = true;     // which factors of them: A [rank, in], B [out, rank]
   bool head = true;            // the linear head, where there is one
+  // Beside the adapter that all tokens share, in layers that have a rank: experts, ascending, and
+  // the routers of the modules that have some.
+  nn::ModuleExperts experts = {};
+  bool routers = true;
 
   auto operator<=>(const Share&) const = default;
 
@@ -35,6 +42,12 @@ struct Share {
     return count;
   }
 
+  bool has_experts(const nn::Module& module) const { return experts.contains(module); }
+  bool has_expert(const nn::Module& module, int32_t expert) const {
+    const auto of = experts.find(module);
+    return of != experts.end() && std::ranges::binary_search(of->second, expert);
+  }
+
   // To all that either has.
   void widen(const Share& more) {
     if (ranks.empty()) {
@@ -45,6 +58,13 @@ struct Share {
     a = a || more.a;
     b = b || more.b;
     head = head || more.head;
+    routers = routers || more.routers;
+    for (const auto& [module, others] : more.experts) {
+      std::vector<int32_t>& own = experts[module];
+      std::vector<int32_t> both;
+      std::ranges::set_union(own, others, std::back_inserter(both));
+      own = std::move(both);
+    }
   }
 };
 

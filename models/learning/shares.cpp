@@ -11,9 +11,15 @@ int64_t rank_in(const Share& share, const std::string& name) {
   const TensorName parsed = parse_tensor_name(name);
   if (parsed.kind == TensorKind::kOther) return share.head ? 1 : 0;
   if (parsed.kind == TensorKind::kMerged) return 0;
+  const int64_t layer = parsed.module.layer;
+  const int64_t rank =
+      layer < std::ssize(share.ranks) ? share.ranks[static_cast<size_t>(layer)] : 0;
+  if (parsed.kind == TensorKind::kRouter) {
+    return share.routers && share.has_experts(parsed.module) ? rank : 0;
+  }
   const bool has_factor = parsed.kind == TensorKind::kA ? share.a : share.b;
-  if (!has_factor || parsed.layer >= std::ssize(share.ranks)) return 0;
-  return share.ranks[static_cast<size_t>(parsed.layer)];
+  const bool has_adapter = parsed.expert < 0 || share.has_expert(parsed.module, parsed.expert);
+  return has_factor && has_adapter ? rank : 0;
 }
 
 class OfShare : public StateFunction {
@@ -106,6 +112,12 @@ void add_share(DigestBuilder& name, const Share& share) {
   name.add(share.ranks.size());
   for (const int64_t rank : share.ranks) name.add(rank);
   name.add(share.a).add(share.b).add(share.head);
+  if (share.experts.empty()) return;
+  name.add(share.routers);
+  for (const auto& [module, experts] : share.experts) {
+    name.add(module.layer).add(static_cast<int>(module.target)).add(experts.size());
+    for (const int32_t expert : experts) name.add(expert);
+  }
 }
 
 Function tailored(const Share& share) { return std::make_shared<const Tailored>(share); }

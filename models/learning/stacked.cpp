@@ -20,7 +20,7 @@ class Stacked : public Aggregation {
     const nn::AdapterSpec& spec = task().adapter;
     const double scale = spec.alpha / static_cast<double>(spec.rank);
     nn::TensorMap global = old;
-    merge_head(states, weights_, global);
+    merge_unranked(states, weights_, global);
     std::erase_if(global, [](const auto& entry) { return is_factor(entry.first); });
     for (const auto& [name, tensor] : fresh) {
       if (is_factor(name)) global[name] = tensor;
@@ -34,11 +34,6 @@ class Stacked : public Aggregation {
   }
 
  private:
-  static bool is_factor(const std::string& name) {
-    const TensorKind kind = parse_tensor_name(name).kind;
-    return kind == TensorKind::kA || kind == TensorKind::kB;
-  }
-
   // before + s sum_k p_k B_k A_k [out, in]
   at::Tensor merged(const States& states, const std::string& map, double scale,
                     const at::Tensor* before) const {

@@ -78,7 +78,7 @@ class SvdRefactored : public Aggregation {
   Outcome operator()(const Inputs& inputs, const Task&) const override {
     const States states = states_after(1, inputs);
     nn::TensorMap global = *inputs.front();
-    merge_head(states, weights_, global);
+    merge_unranked(states, weights_, global);
     for (const std::string& map : adapted_maps(states)) {
       const Factors factors = merged(states, map);
       global[name_of_a(map)] = in_float(factors.a);

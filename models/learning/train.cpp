@@ -6,6 +6,7 @@
 
 #include "models/common/error.h"
 #include "models/common/random.h"
+#include "models/learning/adapter_names.h"
 #include "models/learning/batch_gradients.h"
 #include "models/learning/optimizer.h"
 #include "models/learning/reference.h"
@@ -87,7 +88,8 @@ class Training {
     const auto batches = plan_batches(job_);
     const bool fast = task_.trunk != nullptr && task_.adapter.dropout == 0;
     const auto gradients_of =
-        fast ? make_fast_gradients(task_, result_.tensors, job_.trained.depth(), batches)
+        fast ? make_fast_gradients(task_, result_.tensors, job_.trained.depth(), batches,
+                                   job_.load_balance)
              : make_reference_gradients(task_, result_.tensors, job_);
     Optimizer optimizer({.kind = job_.settings.optimizer,
                          .weight_decay = job_.settings.weight_decay,
@@ -125,15 +127,28 @@ class Training {
 
   void add_layer(size_t layer) {
     for (const nn::Target target : nn::kAllTargets) {
-      const std::string pair =
-          nn::layer_tensor(static_cast<int64_t>(layer), nn::target_name(target));
-      const std::string a = pair + ".lora_a", b = pair + ".lora_b";
+      const nn::Module module{static_cast<int64_t>(layer), target};
+      const std::string pair = nn::layer_tensor(module.layer, nn::target_name(target));
+      const std::string a = name_of_a(pair), b = name_of_b(pair);
       if (job_.trained.a) add(a, layer);
       if (job_.trained.b) add(b, layer);
+      add_experts(module, pair);
       const auto found = start_.find(a);
       if (job_.tail_lambda == 0 || found == start_.end()) continue;
       if (found->second.size(0) > job_.tail_keep) tails_.push_back({a, b});
     }
+  }
+
+  void add_experts(const nn::Module& module, const std::string& map) {
+    const auto own = job_.trained.experts.find(module);
+    if (own == job_.trained.experts.end()) return;
+    const auto layer = static_cast<size_t>(module.layer);
+    for (const int32_t expert : own->second) {
+      const std::string pair = nn::expert_name(map, expert);
+      if (job_.trained.a) add(name_of_a(pair), layer);
+      if (job_.trained.b) add(name_of_b(pair), layer);
+    }
+    if (job_.trained.routers) add(nn::router_name(map), layer);
   }
 
   void add_fisher() {

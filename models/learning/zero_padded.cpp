@@ -48,9 +48,9 @@ class ZeroPadded : public Aggregation {
     std::vector<double> norms;
     for (const nn::TensorMap* state : states) norms.push_back(product_norm(*state));
     nn::TensorMap global = *inputs.front();
-    merge_head(states, weights_, global);
+    merge_unranked(states, weights_, global);
     for (const std::string& name : names_of(states)) {
-      if (parse_tensor_name(name).kind == TensorKind::kOther) continue;
+      if (!is_factor(name)) continue;
       double sum = 0;
       for (size_t i = 0; i < states.size(); ++i) {
         if (states[i]->contains(name)) sum += norms[i];

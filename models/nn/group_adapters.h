@@ -27,6 +27,8 @@ class GroupAdapters {
   // Whether `gradients` has one of its tensors by name.
   bool wants(const TensorMap& gradients) const;
 
+  const GroupMixtures& mixtures() const { return mixtures_; }
+
   // The gradients of those tensors that `gradients` has by name, written or added there, of the
   // loss plus `balance` times the mixtures' load-balance losses.
   void adapter_gradients(const Matrix& x, const Matrix& d_y, float balance, TensorMap& gradients,

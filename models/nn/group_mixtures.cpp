@@ -27,7 +27,11 @@ GroupMixtures::GroupMixtures(const MapGroup& group, const AdapterSpec& spec,
       in_(group.in()) {
   for (const MapGroup::Map& map : group.maps()) {
     const std::string name = layer_tensor(group.layer(), target_name(map.target));
-    Mixture mixture{.map = map, .experts = {}, .router_name = router_name(name), .router = {}};
+    Mixture mixture{.module = {group.layer(), map.target},
+                    .map = map,
+                    .experts = {},
+                    .router_name = router_name(name),
+                    .router = {}};
     for (const int32_t number : experts_of(tensors, name)) {
       const std::string expert = expert_name(name, number);
       mixture.experts.push_back({expert + ".lora_a", expert + ".lora_b",
@@ -104,6 +108,17 @@ void GroupMixtures::forward(const Matrix& x, Matrix y, Arena& arena, MixtureTape
   }
   arena.rewind(mark);
   if (tape != nullptr) *tape = {low, std::move(routings)};
+}
+
+void GroupMixtures::add_embedding_sums(const MixtureTape& tape, EmbeddingSums& sums) const {
+  for (const Mixture& mixture : mixtures_) {
+    std::vector<double>& sum = sums[mixture.module];
+    sum.resize(static_cast<size_t>(mixture.columns()), 0);
+    for (int64_t r = 0; r < tape.low.rows; ++r) {
+      const float* row = tape.low.row_range(r, 1).data + mixture.first;
+      for (int64_t i = 0; i < mixture.columns(); ++i) sum[static_cast<size_t>(i)] += row[i];
+    }
+  }
 }
 
 void GroupMixtures::b_gradients(const Mixture& mixture, const Matrix& mixed, const Matrix& d_y,

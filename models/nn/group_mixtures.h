@@ -9,6 +9,7 @@
 // All experts of a group are one product each way: what a token did not choose counts 0.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,9 @@ struct MixtureTape {
   std::vector<Routing> routings;  // of each map with experts
 };
 
+// Of each module with experts: e_i of the experts, ascending, then t, [rank] each.
+using EmbeddingSums = std::map<Module, std::vector<double>>;
+
 class GroupMixtures {
  public:
   // Looks up experts and routers (adapters.h) among `tensors`, which must outlive this.
@@ -42,6 +46,10 @@ class GroupMixtures {
 
   // y [n, out] += the mixtures of x [n, in]; with a tape, keeps what backward() reads.
   void forward(const Matrix& x, Matrix y, Arena& arena, MixtureTape* tape) const;
+
+  // Of a forward pass: the sums over its tokens of the experts' embeddings e_i and of t, map by
+  // map, [rank] each.
+  void add_embedding_sums(const MixtureTape& tape, EmbeddingSums& sums) const;
 
   // The gradients of those tensors that `gradients` has by name, written or added there, of the
   // loss plus `balance` times the load-balance loss; tape.low becomes its own gradient.
@@ -56,6 +64,7 @@ class GroupMixtures {
     Matrix a, b;  // [rank, in], [out of the map, rank]
   };
   struct Mixture {
+    Module module;
     MapGroup::Map map;
     std::vector<Expert> experts;
     std::string router_name;

@@ -1,5 +1,5 @@
-// The linear maps of a layer that read the same input, as one product of frozen weights: q, k and v;
-// o; up and gate; down. No gradient of them is ever computed.
+// The linear maps of a layer that read the same input, as one product of frozen weights: q, k and
+// v; o; up and gate; down. No gradient of them is ever computed.
 #pragma once
 
 #include <optional>

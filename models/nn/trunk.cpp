@@ -265,6 +265,18 @@ Matrix TrunkPass::hidden(const PackedRows& rows) {
   return layers_above(rows, 0, layers_below(rows, 0), /*record=*/false);
 }
 
+void TrunkPass::add_embedding_sums(EmbeddingSums& sums) const {
+  for (size_t layer = static_cast<size_t>(first_recorded_); layer < tapes_.size(); ++layer) {
+    const LayerAdapters& of = adapters_[layer];
+    const AttentionTape& attention = tapes_[layer].attention;
+    const FeedForwardTape& feed_forward = tapes_[layer].feed_forward;
+    of.qkv.mixtures().add_embedding_sums(attention.qkv_mixtures, sums);
+    of.o.mixtures().add_embedding_sums(attention.o_mixtures, sums);
+    of.up.mixtures().add_embedding_sums(feed_forward.up_mixtures, sums);
+    of.down.mixtures().add_embedding_sums(feed_forward.down_mixtures, sums);
+  }
+}
+
 namespace {
 
 // Where the lowest wanted gradient is: no pass goes further down than that. Groups of a layer are

@@ -91,6 +91,9 @@ class TrunkPass {
   // Both, without record.
   Matrix hidden(const PackedRows& rows);
 
+  // After layers_above() with record, and before backward(): sums over its tokens.
+  void add_embedding_sums(EmbeddingSums& sums) const;
+
   // After layers_above() with record: the gradients of the adapter tensors that `gradients` has by
   // name, written or added there; goes no further down than the lowest of these. Overwrites
   // d_hidden [tokens, width] and the record. `balance` times the load-balance losses of all

@@ -55,7 +55,8 @@ class RecordingLearner : public learning::Learner {
       ensure(value == tensor.max().item<double>(), "elements differ");
       const learning::TensorName parsed = learning::parse_tensor_name(name);
       const bool a = parsed.kind == learning::TensorKind::kA;
-      flat[parsed.layer < 0 ? "head" : std::to_string(parsed.layer) + (a ? "a" : "b")] = value;
+      const bool head = parsed.kind == learning::TensorKind::kOther;
+      flat[head ? "head" : std::to_string(parsed.module.layer) + (a ? "a" : "b")] = value;
     }
     return flat;
   }
