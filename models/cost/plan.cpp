@@ -60,6 +60,26 @@ void check_adapters(const nn::Architecture& architecture, const TrainingPlan& pl
   }
 }
 
+int64_t rank_of(const TrainingPlan& plan, const nn::Architecture& architecture, int64_t layer) {
+  const int64_t first = architecture.layers - plan.depth;
+  return layer < first ? 0 : tuned_ranks(plan)[static_cast<size_t>(layer - first)];
+}
+
+// Sum over modules with experts, of so much for each rank of theirs.
+template <class PerRank>
+int64_t over_experts(const nn::Architecture& architecture, const TrainingPlan& plan,
+                     const PerRank& per_rank) {
+  int64_t sum = 0;
+  for (const auto& [module, count] : plan.experts) {
+    const int64_t rank = rank_of(plan, architecture, module.layer);
+    if (count == 0 || rank == 0) continue;
+    const auto shape = nn::linear_shape(architecture, module.target);
+    ensure(shape.has_value(), "experts on a map that the architecture does not have");
+    sum += rank * per_rank(*shape, count);
+  }
+  return sum;
+}
+
 }  // namespace
 
 std::vector<int64_t> tuned_ranks(const TrainingPlan& plan) {
@@ -105,6 +125,12 @@ int64_t adapter_parameters(const nn::Architecture& architecture, nn::Target targ
   return rank * (shape->in + shape->out);
 }
 
+int64_t expert_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
+  return over_experts(architecture, plan, [](const nn::LinearShape& shape, int64_t count) {
+    return count * (shape.in + shape.out) + shape.in;
+  });
+}
+
 int64_t head_parameters(const nn::Architecture& architecture, int64_t head_outputs) {
   return head_outputs > 0 ? (architecture.width + 1) * head_outputs : 0;
 }
@@ -118,7 +144,12 @@ int64_t trained_parameters(const nn::Architecture& architecture, const TrainingP
     if (plan.trains_a) of_rank_1 += shape->in;
     if (plan.trains_b) of_rank_1 += shape->out;
   }
-  return sum_of_ranks(plan) * of_rank_1 + head;
+  const int64_t of_experts =
+      over_experts(architecture, plan, [&](const nn::LinearShape& shape, int64_t count) {
+        const int64_t pair = (plan.trains_a ? shape.in : 0) + (plan.trains_b ? shape.out : 0);
+        return count * pair + shape.in;
+      });
+  return sum_of_ranks(plan) * of_rank_1 + of_experts + head;
 }
 
 int64_t all_adapter_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
@@ -126,7 +157,7 @@ int64_t all_adapter_parameters(const nn::Architecture& architecture, const Train
   for (const nn::Target target : plan.targets) {
     of_rank_1 += adapter_parameters(architecture, target, 1);
   }
-  return sum_of_ranks(plan) * of_rank_1;
+  return sum_of_ranks(plan) * of_rank_1 + expert_parameters(architecture, plan);
 }
 
 }  // namespace fedclock::cost

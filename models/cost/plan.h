@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "models/nn/architecture.h"
@@ -16,8 +17,12 @@ struct TrainingPlan {
   std::vector<int64_t> layer_ranks{};
   bool trains_a = true, trains_b = true;  // the factors of the adapters B A
   std::vector<nn::Target> targets;        // maps that carry an adapter; not used in full tuning
-  int64_t batch_rows = 0;                 // sequences a step
-  int64_t sequence_tokens = 0;            // tokens a sequence, padding included
+  // LoRA experts of each module beside its adapter, at the layer's rank, and a router [rank, in]
+  // (FedAMoLE, 2411.19128); a token goes to the `top_experts` best of them.
+  std::map<nn::Module, int64_t> experts{};
+  int64_t top_experts = 0;
+  int64_t batch_rows = 0;       // sequences a step
+  int64_t sequence_tokens = 0;  // tokens a sequence, padding included
   // Classes of a trained linear head on one vector a row; 0: language modelling, the frozen
   // vocabulary head on every token.
   int64_t head_outputs = 0;
@@ -37,9 +42,13 @@ std::vector<int64_t> tuned_ranks(const TrainingPlan& plan);
 // Parameters that one adapter pair on `target` has: rank (in + out).
 int64_t adapter_parameters(const nn::Architecture& architecture, nn::Target target, int64_t rank);
 
+// Parameters of all experts and routers: rank (n (in + out) + in) of a module with n experts, 0 of
+// one without.
+int64_t expert_parameters(const nn::Architecture& architecture, const TrainingPlan& plan);
+
 // Parameters that a step changes: adapters or weights, and the linear head.
 int64_t trained_parameters(const nn::Architecture& architecture, const TrainingPlan& plan);
-// All of the tuned layers' adapters, frozen factors included.
+// All of the tuned layers' adapters and experts, frozen factors included.
 int64_t all_adapter_parameters(const nn::Architecture& architecture, const TrainingPlan& plan);
 
 // Parameters of the linear head, width x classes + classes; 0 for a language model.

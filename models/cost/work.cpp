@@ -71,6 +71,29 @@ bool contains(const std::vector<Target>& targets, Target target) {
   return std::find(targets.begin(), targets.end(), target) != targets.end();
 }
 
+// Of a module's experts.
+struct ExpertSizes {
+  double count = 0, chosen = 0;
+};
+
+ExpertSizes experts_at(const TrainingPlan& plan, int64_t layer, Target target) {
+  const auto found = plan.experts.find({layer, target});
+  if (found == plan.experts.end()) return {};
+  return {static_cast<double>(found->second),
+          static_cast<double>(std::min(found->second, plan.top_experts))};
+}
+
+// All A and the router; scores and the chosen B.
+struct ExpertFlops {
+  double low = 0, rest = 0;
+};
+
+ExpertFlops expert_flops(const ExpertSizes& experts, const Sizes& s, const Map& map, double rank) {
+  if (experts.count == 0) return {};
+  return {2 * s.tokens * rank * (experts.count + 1) * map.in,
+          2 * s.tokens * rank * (experts.count + experts.chosen * map.out)};
+}
+
 // How far the backward pass of a layer goes down.
 struct Reach {
   int lowest_stage = 0;           // of a trained map
@@ -107,7 +130,7 @@ struct Backward {
 
 // `rank`: of the layer's adapters; 0: it has none, and the gradient only goes through it.
 Backward layer_backward(const nn::Architecture& a, const TrainingPlan& plan, const Sizes& s,
-                        const Reach& reach, double rank) {
+                        const Reach& reach, int64_t layer, double rank) {
   Backward result;
   for (const Map& map : maps_of(a)) {
     const int stage = stage_of(map.target);
@@ -125,10 +148,26 @@ Backward layer_backward(const nn::Architecture& a, const TrainingPlan& plan, con
       if (plan.trains_a || input_gradient) result.flops += 2 * s.tokens * rank * map.out;
       if (plan.trains_a) result.flops += 2 * s.tokens * rank * map.in;
       if (input_gradient) result.flops += 2 * s.tokens * rank * map.in;
+      const ExpertFlops experts = expert_flops(experts_at(plan, layer, map.target), s, map, rank);
+      result.flops += 2 * experts.rest + (input_gradient ? 2 : 1) * experts.low;
     }
   }
   result.flops += reach.attention_products * attention_product_flops(s);
   return result;
+}
+
+double experts_forward_flops(const nn::Architecture& a, const TrainingPlan& plan, const Sizes& s) {
+  const std::vector<int64_t> ranks = tuned_ranks(plan);
+  double flops = 0;
+  for (size_t layer = 0; layer < ranks.size(); ++layer) {
+    const int64_t number = a.layers - plan.depth + static_cast<int64_t>(layer);
+    for (const Map& map : maps_of(a)) {
+      const ExpertFlops one = expert_flops(experts_at(plan, number, map.target), s, map,
+                                           static_cast<double>(ranks[layer]));
+      flops += one.low + one.rest;
+    }
+  }
+  return flops;
 }
 
 // The base and its head, forward; no adapters.
@@ -170,7 +209,8 @@ Work step_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
   const std::vector<int64_t> ranks = tuned_ranks(plan);
   if (!plan.full_tuning && plan.depth > 0) {
     const double parameters = static_cast<double>(all_adapter_parameters(architecture, plan));
-    work.forward_flops += 2 * s.tokens * parameters;
+    const double plain = parameters - static_cast<double>(expert_parameters(architecture, plan));
+    work.forward_flops += 2 * s.tokens * plain + experts_forward_flops(architecture, plan, s);
     work.memory_bytes += 2 * s.bytes * parameters;  // read forward and backward
   }
   add_head_backward(architecture, plan, s, work);
@@ -178,8 +218,9 @@ Work step_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
     double weight_bytes = 0;
     for (size_t layer = 0; layer < ranks.size(); ++layer) {
       const Reach reach = layer == 0 ? lowest_layer(architecture, plan) : whole_layer();
+      const int64_t number = architecture.layers - plan.depth + static_cast<int64_t>(layer);
       const Backward one =
-          layer_backward(architecture, plan, s, reach, static_cast<double>(ranks[layer]));
+          layer_backward(architecture, plan, s, reach, number, static_cast<double>(ranks[layer]));
       work.backward_flops += one.flops;
       weight_bytes += one.weight_bytes;
     }
@@ -191,6 +232,18 @@ Work step_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
   // Gradient, value and moments of each trained parameter, read and written.
   work.memory_bytes += 2 * s.bytes * static_cast<double>(2 + plan.optimizer_moments) *
                        static_cast<double>(trained_parameters(architecture, plan));
+  return work;
+}
+
+Work inference_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
+  check_plan(architecture, plan);
+  const Sizes s = sizes_of(architecture, plan);
+  Work work = base_forward(architecture, plan, s);
+  if (plan.full_tuning || plan.depth == 0) return work;
+  const double parameters = static_cast<double>(all_adapter_parameters(architecture, plan));
+  const double plain = parameters - static_cast<double>(expert_parameters(architecture, plan));
+  work.forward_flops += 2 * s.tokens * plain + experts_forward_flops(architecture, plan, s);
+  work.memory_bytes += s.bytes * parameters;
   return work;
 }
 

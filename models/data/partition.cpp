@@ -344,13 +344,14 @@ Partition partition(const Dataset& dataset, int clients, const PartitionSpec& sp
 }
 
 RowSplit split_rows(const std::vector<int32_t>& rows_of_client, double fraction, uint64_t seed,
-                    int client) {
+                    int client, const std::string& purpose, int64_t at_least) {
   ensure(fraction >= 0 && fraction < 1, "a held-out fraction outside of [0, 1)");
   RowSplit split{rows_of_client, {}};
   const int64_t rows = std::ssize(rows_of_client);
-  const int64_t held_out = std::min<int64_t>(std::llround(fraction * static_cast<double>(rows)),
-                                             std::max<int64_t>(rows - 1, 0));
-  Random random(seed, "client test rows", 0, static_cast<uint64_t>(client));
+  const int64_t wanted =
+      std::max<int64_t>(at_least, std::llround(fraction * static_cast<double>(rows)));
+  const int64_t held_out = std::min(wanted, std::max<int64_t>(rows - 1, 0));
+  Random random(seed, purpose, 0, static_cast<uint64_t>(client));
   random.shuffle(split.train);
   split.test.assign(split.train.end() - held_out, split.train.end());
   split.train.resize(static_cast<size_t>(rows - held_out));

@@ -52,9 +52,10 @@ std::string format_class_table(const Dataset& dataset, const Partition& partitio
 struct RowSplit {
   std::vector<int32_t> train, test;  // ascending
 };
-// Holds out round(fraction * rows) of a client's rows as its own test rows, drawn at random; at
-// least one row is kept for training. `fraction` is from 0 to below 1.
+// Holds out round(fraction * rows) of a client's rows, and at least so many, drawn at random for
+// the purpose; at least one row is kept for training. `fraction` is from 0 to below 1.
 RowSplit split_rows(const std::vector<int32_t>& rows_of_client, double fraction, uint64_t seed,
-                    int client);
+                    int client, const std::string& purpose = "client test rows",
+                    int64_t at_least = 0);
 
 }  // namespace fedclock::data

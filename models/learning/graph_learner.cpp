@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "models/common/error.h"
+#include "models/learning/adapter_names.h"
 #include "models/learning/evaluate.h"
 #include "models/learning/graph.h"
 #include "models/learning/merged_base.h"
@@ -256,15 +257,25 @@ class GraphLearner : public Learner {
     const Graph::Tensors tensors = graph_.tensors(state_of(state));
     const LearnerSpec& spec = task_->spec();
     const double scale = spec.adapter.alpha / static_cast<double>(spec.adapter.rank);
+    nn::TensorMap plain, mixtures;
+    for (const auto& [name, tensor] : *tensors) {
+      const TensorName parsed = parse_tensor_name(name);
+      const bool of_mixture = parsed.expert >= 0 || parsed.kind == TensorKind::kRouter;
+      (of_mixture ? mixtures : plain)[name] = tensor;
+    }
     nn::write_peft_adapter(
         folder, spec.architecture, nn::model_type_of(spec.architecture),
-        with_merged_as_adapters(*tensors, scale),
+        with_merged_as_adapters(plain, scale),
         {.rank = spec.adapter.rank,
          .alpha = spec.adapter.alpha,
          .dropout = spec.adapter.dropout,
          .base_name = spec.base_origin,
          .task = has_responses(spec.train) ? nn::PeftTask::kCausalLanguageModel
                                            : nn::PeftTask::kSequenceClassification});
+    const std::filesystem::path beside = folder / "experts.safetensors";
+    std::error_code none;
+    std::filesystem::remove(beside, none);  // an earlier run's
+    if (!mixtures.empty()) nn::write_safetensors(beside, mixtures);
   }
 
   JobCounts counts() const override { return graph_.counts(); }

@@ -112,7 +112,8 @@ class Learner {
   virtual TrainingNumbers training_numbers(const Value& update) = 0;
   virtual std::vector<double> numbers(const Value& value) = 0;
   virtual Digest content_digest(const Value& state) = 0;
-  // Writes a state as a PEFT adapter folder.
+  // Writes a state as a PEFT adapter folder; experts and routers, for which PEFT has no place, beside
+  // it as experts.safetensors, by their own names.
   virtual void save(const Value& state, const std::filesystem::path& folder) = 0;
 
   virtual JobCounts counts() const = 0;

@@ -11,11 +11,13 @@ learning::Share Experiment::share_of(int64_t depth) const {
   std::vector<int64_t> ranks = ranks_;
   const int64_t rank = std::max<int64_t>(1, *std::max_element(ranks_.begin(), ranks_.end()));
   for (auto one = ranks.end() - depth; one != ranks.end(); ++one) *one = *one > 0 ? *one : rank;
-  return {federation::last_of(ranks, depth)};
+  learning::Share share = client_share_;
+  share.ranks = federation::last_of(ranks, depth);
+  return share;
 }
 
 void Experiment::time_clients() {
-  const learning::Share whole{ranks_};
+  const learning::Share& whole = client_share_;
   const learning::TrainSettings settings =
       federation::train_settings(scenario().federation().local());
   const auto bytes = static_cast<double>(workload_->bytes(whole));
@@ -75,10 +77,12 @@ federation::Answers Experiment::make_answers(learning::Learner& learner) const {
   inputs.seed = s.seed();
   inputs.learner = &learner;
   inputs.has_head = workload_->spec().head_outputs > 0;
+  inputs.targets = adapter_spec(s).targets;
+  inputs.last_round = s.stop().rounds();
   federation::LocalInputs local{.seed = s.seed(),
                                 .clients = count,
                                 .participants = 0,
-                                .initial = learner.initial({ranks_}, s.seed()),
+                                .initial = learner.initial(initial_share_, s.seed()),
                                 .learner = &learner,
                                 .rows = {}};
   for (const federation::Client& client : clients_) {

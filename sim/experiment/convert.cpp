@@ -29,6 +29,8 @@ nn::AdapterSpec adapter_spec(const v1::Scenario& scenario) {
   for (const int from : adapter.targets()) {
     spec.targets.push_back(target(static_cast<v1::Target>(from)));
   }
+  const v1::Assignment& assignment = scenario.federation().assignment();
+  if (assignment.has_experts()) spec.top_experts = assignment.experts().top_k();
   return spec;
 }
 

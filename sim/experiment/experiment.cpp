@@ -9,6 +9,7 @@
 #include "sim/experiment/convert.h"
 #include "sim/federation/schedule/schedule.h"
 #include "sim/scenario/check.h"
+#include "sim/scenario/expert_bounds.h"
 
 namespace fedclock::experiment {
 
@@ -57,7 +58,7 @@ Experiment::Experiment(const scenario::Loaded& loaded, const Options& options)
   problems.throw_if_any();
   time_clients();
   if (!options.allow_out_of_memory) {
-    fit_ = fit_memory(scenario(), world_, *workload_, ranks_, timed_name_, problems);
+    fit_ = fit_memory(scenario(), world_, *workload_, client_share_, timed_name_, problems);
   }
   problems.throw_if_any();
 }
@@ -205,6 +206,10 @@ void Experiment::make_clients() {
     for (int i = 0; i < group.count(); ++i, ++client) {
       data::RowSplit split =
           data::split_rows(partition_[client], s.task().client_test_fraction(), s.seed(), client);
+      data::RowSplit rest =
+          data::split_rows(split.train, s.task().auxiliary_fraction(), s.seed(), client,
+                           "client auxiliary rows", s.task().auxiliary_fraction() > 0 ? 1 : 0);
+      split.train = std::move(rest.train);
       federation::Client one;
       one.device = group.device().name();
       one.machines = world_.machines[static_cast<size_t>(client)];
@@ -215,6 +220,7 @@ void Experiment::make_clients() {
       }
       one.train_rows = std::make_shared<const std::vector<int32_t>>(std::move(split.train));
       one.test_rows = std::make_shared<const std::vector<int32_t>>(std::move(split.test));
+      one.auxiliary_rows = std::make_shared<const std::vector<int32_t>>(std::move(rest.test));
       clients_.push_back(std::move(one));
     }
   }
@@ -224,6 +230,14 @@ void Experiment::make_workload(Problems& problems) {
   const v1::Scenario& s = scenario();
   ranks_ = federation::global_ranks(s.federation().assignment(), architecture_.layers,
                                     adapter_spec(s).rank);
+  initial_share_ = client_share_ = {ranks_};
+  if (s.federation().assignment().has_experts()) {
+    const v1::ExpertAssignment& answer = s.federation().assignment().experts();
+    const auto modules = federation::modules_of(architecture_.layers, adapter_spec(s).targets);
+    const auto bounds = scenario::expert_bounds(answer, scenario::client_count(s));
+    initial_share_.experts = federation::first_experts(modules, answer.experts());
+    client_share_.experts = federation::first_experts(modules, bounds.most);
+  }
   federation::WorkloadSpec spec;
   const bool other = s.timing().has_architecture();
   timed_name_ = other ? s.timing().architecture() : model_name();
@@ -397,7 +411,7 @@ v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
                                     .platform = world,
                                     .learner = *learner,
                                     .recorder = recorder,
-                                    .initial_ranks = ranks_,
+                                    .initial_share = initial_share_,
                                     .stop_reason = {},
                                     .last_states = {}};
   learning::Value final_state;

@@ -57,7 +57,7 @@ class Experiment {
   const std::string& timed_name() const { return timed_name_; }
   // Everything that anyone tunes; and the last `depth` layers of it, or of all layers where it has
   // fewer.
-  learning::Share whole_share() const { return {ranks_}; }
+  learning::Share whole_share() const { return client_share_; }
   learning::Share share_of(int64_t depth) const;
   // The five answers but the schedule, for one run.
   federation::Answers make_answers(learning::Learner& learner) const;
@@ -111,6 +111,8 @@ class Experiment {
   MemoryFit fit_;
   std::unique_ptr<federation::Workload> workload_;
   std::vector<int64_t> ranks_;  // of the state that everyone starts from
+  // That state, and the most that a client has of it.
+  learning::Share initial_share_, client_share_;
   std::optional<BaseSource> base_;
   learning::JobCounts job_counts_;
   int64_t buffer_bytes_ = 0;

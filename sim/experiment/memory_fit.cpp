@@ -10,27 +10,27 @@ namespace {
 
 constexpr double kGiga = 1e9;
 
-using Ranks = std::vector<int64_t>;
-
 double needed_bytes(const cost::Machine& on, const federation::Workload& workload,
-                    const Ranks& ranks, int64_t depth) {
-  const learning::Share tuned{federation::last_of(ranks, depth)};
+                    const learning::Share& whole, int64_t depth) {
+  learning::Share tuned = whole;
+  tuned.ranks = federation::last_of(whole.ranks, depth);
   return cost::taken_bytes(on, workload.memory(tuned).total());
 }
 
 int64_t most_layers(const cost::Machine& on, const federation::Workload& workload,
-                    const Ranks& ranks) {
+                    const learning::Share& whole) {
   const int64_t least = workload.spec().head_outputs > 0 ? 0 : 1;
-  for (int64_t depth = learning::Share{ranks}.depth(); depth >= least; --depth) {
-    if (needed_bytes(on, workload, ranks, depth) <= on.memory_bytes) return depth;
+  for (int64_t depth = whole.depth(); depth >= least; --depth) {
+    if (needed_bytes(on, workload, whole, depth) <= on.memory_bytes) return depth;
   }
   return -1;
 }
 
 std::string too_small(const cost::Machine& on, const federation::Workload& workload,
-                      const Ranks& ranks, const std::string& timed_name, const char* remedy) {
-  const int64_t depth = learning::Share{ranks}.depth();
-  const double needed = needed_bytes(on, workload, ranks, depth);
+                      const learning::Share& whole, const std::string& timed_name,
+                      const char* remedy) {
+  const int64_t depth = whole.depth();
+  const double needed = needed_bytes(on, workload, whole, depth);
   return fmt::format(
       "{} does not hold the training of {} at depth {}, which needs {:.3g} GB: tune fewer layers, "
       "take smaller batches or another device{}",
@@ -40,24 +40,25 @@ std::string too_small(const cost::Machine& on, const federation::Workload& workl
 }  // namespace
 
 MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
-                     const federation::Workload& workload, const Ranks& ranks,
+                     const federation::Workload& workload, const learning::Share& whole,
                      const std::string& timed_name, scenario::Problems& problems) {
   const v1::Platform& platform = scenario.platform();
-  const int64_t depth = learning::Share{ranks}.depth();
+  const int64_t depth = whole.depth();
   MemoryFit fit;
   const auto refuse = [&](const cost::Machine& on, const std::string& path, const char* remedy) {
     problems.add(path + ".device.memory_gb", fmt::format("{}", on.memory_bytes / kGiga),
-                 too_small(on, workload, ranks, timed_name, remedy));
+                 too_small(on, workload, whole, timed_name, remedy));
   };
   if (scenario.federation().schedule().has_centralized()) {
-    if (most_layers(*world.server, workload, ranks) < depth)
+    if (most_layers(*world.server, workload, whole) < depth)
       refuse(*world.server, "platform.server", "");
     return fit;
   }
   // The other assignments shrink a device's depth to what it holds.
   const v1::Assignment& assignment = scenario.federation().assignment();
-  const auto answer = assignment.has_uniform() ? assignment.uniform().when_too_large()
-                                               : v1::UniformAssignment::SHRINK_DEPTH;
+  const auto answer = assignment.has_uniform()   ? assignment.uniform().when_too_large()
+                      : assignment.has_experts() ? v1::UniformAssignment::REFUSE
+                                                 : v1::UniformAssignment::SHRINK_DEPTH;
   const int64_t least_depth = assignment.has_uniform() ? 0
                               : assignment.has_joint() ? assignment.joint().least_depth()
                                                        : 1;
@@ -65,7 +66,7 @@ MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
   for (int group = 0; group < platform.devices_size(); ++group) {
     const int32_t count = platform.devices(group).count();
     const cost::Machine& on = world.machines[fit.most_layers.size()]->front();
-    const int64_t most = most_layers(on, workload, ranks);
+    const int64_t most = most_layers(on, workload, whole);
     fit.most_layers.insert(fit.most_layers.end(), static_cast<size_t>(count), most);
     const bool out =
         most < least_depth || (most < depth && answer == v1::UniformAssignment::LEAVE_OUT);
@@ -73,7 +74,9 @@ MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
     if (most == depth) continue;
     if (answer == v1::UniformAssignment::REFUSE) {
       refuse(on, scenario::item_path("platform.devices", group),
-             ", or say in federation.assignment.uniform.when_too_large what becomes of it");
+             assignment.has_experts()
+                 ? ", or give clients fewer experts (max_experts)"
+                 : ", or say in federation.assignment.uniform.when_too_large what becomes of it");
       continue;
     }
     fit.notes.push_back(fmt::format("{} x {}: memory of {} GB holds {} of {} layers: {}", count,

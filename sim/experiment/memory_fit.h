@@ -19,10 +19,10 @@ struct MemoryFit {
   std::vector<std::string> notes;  // a line for each group that tunes less or is left out
 };
 
-// `ranks`: of everything that anyone tunes. Adds a problem where the assignment refuses such
+// `whole`: everything that anyone tunes. Adds a problem where the assignment refuses such
 // devices, or where no device is left.
 MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
-                     const federation::Workload& workload, const std::vector<int64_t>& ranks,
+                     const federation::Workload& workload, const learning::Share& whole,
                      const std::string& timed_name, scenario::Problems& problems);
 
 }  // namespace fedclock::experiment

@@ -11,9 +11,7 @@ namespace fedclock::federation {
 bool is_due(int64_t round, int32_t every) { return every > 0 && round % every == 0; }
 
 learning::Value Federation::initial_state() const {
-  learning::Share whole;
-  whole.ranks = initial_ranks;
-  return learner.initial(whole, scenario.seed());
+  return learner.initial(initial_share, scenario.seed());
 }
 
 std::vector<int32_t> Federation::participants() const {
@@ -105,11 +103,39 @@ learning::Value Federation::merge(const Occasion& occasion, const learning::Valu
   return answers.server_optimizer.step(learner, occasion, global, merged);
 }
 
+bool Federation::measures_after_training() const {
+  return scenario.evaluation().after_training() || scenario.federation().assignment().has_experts();
+}
+
+bool Federation::measures_own_models() const {
+  return answers.local->is_personal() || measures_after_training();
+}
+
+void Federation::keep_trained(int32_t client, const learning::Value& update) {
+  if (!measures_after_training()) return;
+  trained_states.resize(clients.size());
+  trained_states[static_cast<size_t>(client)] = update;
+}
+
+learning::Value Federation::model_of(int64_t round, int32_t client, const learning::Value& global) {
+  const auto place = static_cast<size_t>(client);
+  if (place < trained_states.size() && trained_states[place]) {
+    return answers.local->model_of(learner, client, trained_states[place]);
+  }
+  if (!scenario.federation().assignment().has_experts()) {
+    return answers.local->model_of(learner, client, global);
+  }
+  const Plan plan = answers.assignment->plan({round}, client);
+  learning::Share own{plan.held};
+  own.experts = plan.experts;
+  return learner.apply(learning::tailored(own), {global}, "a client's own model");
+}
+
 void Federation::end_round(int64_t round, const learning::Value& global) {
-  if (!answers.local->is_personal() || round == 0) return end_round_of_many(round, {global});
+  if (!measures_own_models() || round == 0) return end_round_of_many(round, {global});
   std::vector<learning::Value> models;
   for (size_t client = 0; client < clients.size(); ++client) {
-    models.push_back(answers.local->model_of(learner, static_cast<int32_t>(client), global));
+    models.push_back(model_of(round, static_cast<int32_t>(client), global));
   }
   end_round_of_many(round, models);
 }

@@ -33,6 +33,7 @@ struct Client {
   std::shared_ptr<const std::vector<cost::Machine>> machines;
   learning::Rows train_rows;        // numbers of rows in the training set
   learning::Rows test_rows;         // its own, held out; may be empty
+  learning::Rows auxiliary_rows;    // set aside for embeddings; may be empty
   std::vector<int32_t> class_rows;  // training rows of each class; may be empty
   // Of a step of everything that anyone tunes, in its first power mode; and of a round of it with
   // its transfers, at the bandwidth that its link has at first.
@@ -61,9 +62,9 @@ struct Federation {
   learning::Learner& learner;
   results::Recorder& recorder;
 
-  // The adapter that everyone starts from, and its layers' ranks.
+  // The state that everyone starts from.
   learning::Value initial_state() const;
-  const std::vector<int64_t>& initial_ranks;
+  const learning::Share& initial_share;
 
   // The clients that have a part: all but those that the assignment leaves out.
   std::vector<int32_t> participants() const;
@@ -89,10 +90,17 @@ struct Federation {
   // After the last round: measures it, whether or not it was due.
   void measure_last();
 
+  // A client's model as its local training left it, for those who measure that.
+  void keep_trained(int32_t client, const learning::Value& update);
+
   std::string stop_reason;
-  std::vector<learning::Value> last_states;  // one, or one of each client
+  std::vector<learning::Value> last_states;       // one, or one of each client
+  std::vector<learning::Value> trained_states{};  // of each client; empty until it has trained
 
  private:
+  bool measures_own_models() const;
+  bool measures_after_training() const;
+  learning::Value model_of(int64_t round, int32_t client, const learning::Value& global);
   bool is_over(int64_t round);
   void begin(int64_t round);
   double earliest_start_s(const std::vector<int32_t>& participants, size_t least) const;

@@ -22,7 +22,7 @@ Workload::Workload(const WorkloadSpec& spec) : spec_(spec) {
 }
 
 std::vector<int64_t> Workload::timed_ranks(const learning::Share& share) const {
-  const auto each = static_cast<size_t>(spec_.timed.layers / spec_.learning_layers);
+  const auto each = static_cast<size_t>(layers_each());
   ensure(std::ssize(share.ranks) == spec_.learning_layers, "a share of another model");
   std::vector<int64_t> ranks;
   for (const int64_t rank : share.ranks) ranks.insert(ranks.end(), each, rank);
@@ -41,21 +41,33 @@ void Workload::for_each_adapter(
   }
 }
 
-std::vector<cost::TensorInfo> Workload::tensors(const learning::Share& share, bool matrices) const {
+std::vector<cost::TensorInfo> Workload::tensors(const learning::Share& share, Form form) const {
   std::vector<cost::TensorInfo> tensors;
   const std::vector<int64_t> ranks = timed_ranks(share);
   for (size_t layer = 0; layer < ranks.size(); ++layer) {
     if (ranks[layer] == 0) continue;
+    const int64_t learning_layer = static_cast<int64_t>(layer) / layers_each();
     for (const nn::Target target : spec_.adapter.targets) {
       const auto shape = nn::linear_shape(spec_.timed, target);
       const std::string name =
           nn::layer_tensor(static_cast<int64_t>(layer), nn::target_name(target));
-      if (matrices) {
+      if (form == Form::kMatrices) {
         tensors.push_back({name + ".merged", {shape->out, shape->in}});
         continue;
       }
-      if (share.a) tensors.push_back({name + ".lora_a", {ranks[layer], shape->in}});
-      if (share.b) tensors.push_back({name + ".lora_b", {shape->out, ranks[layer]}});
+      const auto add_pair = [&](const std::string& of) {
+        if (share.a) tensors.push_back({of + ".lora_a", {ranks[layer], shape->in}});
+        if (share.b) tensors.push_back({of + ".lora_b", {shape->out, ranks[layer]}});
+      };
+      add_pair(name);
+      const auto experts = share.experts.find({learning_layer, target});
+      if (experts == share.experts.end()) continue;
+      for (const int32_t expert : experts->second) {
+        add_pair(fmt::format("{}.expert.{}", name, expert));
+      }
+      if (share.routers) tensors.push_back({name + ".router", {ranks[layer], shape->in}});
+      if (form != Form::kWithEmbeddings) continue;
+      tensors.push_back({name + ".embeddings", {std::ssize(experts->second) + 1, ranks[layer]}});
     }
   }
   if (share.head && spec_.head_outputs > 0) {
@@ -69,7 +81,7 @@ const Workload::Cost& Workload::cost_of(const learning::Share& share) const {
   const auto found = costs_.find(share);
   if (found != costs_.end()) return found->second;
   Cost cost;
-  const auto all = tensors(share, false);
+  const auto all = tensors(share, Form::kFactors);
   cost.elements = cost::element_count(all);
   cost.bytes = cost::payload_bytes(all, spec_.bytes_per_element);
   if (cost.elements > 0) cost.step = cost::step_work(spec_.timed, timed_plan(share));
@@ -81,17 +93,32 @@ int64_t Workload::bytes(const learning::Share& share) const { return cost_of(sha
 int64_t Workload::elements(const learning::Share& share) const { return cost_of(share).elements; }
 
 int64_t Workload::bytes_of_matrices(const learning::Share& share) const {
-  return cost::payload_bytes(tensors(share, true), spec_.bytes_per_element);
+  return cost::payload_bytes(tensors(share, Form::kMatrices), spec_.bytes_per_element);
 }
+
+int64_t Workload::embedding_bytes(const learning::Share& share) const {
+  return cost::payload_bytes(tensors(share, Form::kWithEmbeddings), spec_.bytes_per_element) -
+         bytes(share);
+}
+
+int64_t Workload::layers_each() const { return spec_.timed.layers / spec_.learning_layers; }
+
+int64_t Workload::modules() const { return spec_.timed.layers * std::ssize(spec_.adapter.targets); }
 
 cost::TrainingPlan Workload::timed_plan(const learning::Share& trained) const {
   cost::TrainingPlan plan;
-  plan.depth = trained.depth() * (spec_.timed.layers / spec_.learning_layers);
+  plan.depth = trained.depth() * layers_each();
   plan.rank = spec_.adapter.rank;
   plan.layer_ranks = timed_ranks(trained);
   plan.trains_a = trained.a;
   plan.trains_b = trained.b;
   plan.targets = spec_.adapter.targets;
+  for (const auto& [module, own] : trained.experts) {
+    for (int64_t i = 0; i < layers_each(); ++i) {
+      plan.experts[{module.layer * layers_each() + i, module.target}] = std::ssize(own);
+    }
+  }
+  plan.top_experts = spec_.adapter.top_experts;
   plan.batch_rows = spec_.batch_rows;
   plan.sequence_tokens = spec_.sequence_tokens;
   plan.head_outputs = spec_.head_outputs;
@@ -125,6 +152,15 @@ double Workload::training_seconds(const cost::Machine& machine, const learning::
                cost::step_seconds(machine, cost::step_work(spec_.timed, last));
   }
   return seconds;
+}
+
+double Workload::inference_flops(const cost::Machine& machine, const learning::Share& share,
+                                 int64_t rows) const {
+  if (rows == 0) return 0;
+  const cost::Work pass = cost::inference_work(spec_.timed, timed_plan(share));
+  const int64_t batches = (rows + spec_.batch_rows - 1) / spec_.batch_rows;
+  return static_cast<double>(batches) * cost::step_seconds(machine, pass) *
+         effective_flops(machine);
 }
 
 double Workload::flops_of(const cost::Machine& machine, const cost::Work& work) const {

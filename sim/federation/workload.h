@@ -33,8 +33,12 @@ class Workload {
   // InputError where the timed layers are no multiple of the learning model's.
   explicit Workload(const WorkloadSpec& spec);
 
-  // Of a share's tensors, as a safetensors file, header included; and their elements.
+  // Of a share's tensors, as a safetensors file, header included (experts' numbers are in their
+  // names); and their elements.
   int64_t bytes(const learning::Share& share) const;
+  // What the mean embeddings of a share's experts and tokens add to that: "layers.N.<target>
+  // .embeddings" [experts + 1, rank] of each module with experts.
+  int64_t embedding_bytes(const learning::Share& share) const;
   int64_t elements(const learning::Share& share) const;
   // Of whole matrices [out, in] in the place of the share's adapters, and its head.
   int64_t bytes_of_matrices(const learning::Share& share) const;
@@ -52,10 +56,16 @@ class Workload {
   // Flops of work that lasts so long.
   double training_flops(const cost::Machine& machine, const learning::Share& trained,
                         const learning::TrainSettings& settings, int64_t rows) const;
+  // Flops of a forward pass of so many rows with this share, in batches as they are trained; 0 of
+  // none.
+  double inference_flops(const cost::Machine& machine, const learning::Share& share,
+                         int64_t rows) const;
   // The same for work that is no training.
   double flops_of(const cost::Machine& machine, const cost::Work& work) const;
 
   cost::Memory memory(const learning::Share& trained) const;
+  // Maps with adapters, over all timed layers.
+  int64_t modules() const;
   const WorkloadSpec& spec() const { return spec_; }
 
  private:
@@ -64,9 +74,11 @@ class Workload {
     cost::Work step;  // nothing for a share that trains nothing
   };
   const Cost& cost_of(const learning::Share& share) const;
-  std::vector<cost::TensorInfo> tensors(const learning::Share& share, bool matrices) const;
+  enum class Form { kFactors, kMatrices, kWithEmbeddings };
+  std::vector<cost::TensorInfo> tensors(const learning::Share& share, Form form) const;
   std::vector<int64_t> timed_ranks(const learning::Share& share) const;
   cost::TrainingPlan timed_plan(const learning::Share& trained) const;
+  int64_t layers_each() const;  // timed ones for each layer that learns
 
   WorkloadSpec spec_;
   mutable std::map<learning::Share, Cost> costs_;

@@ -69,6 +69,7 @@ void set_costs(const ClientRecord& from, double round_start_s, double round_end_
   to.set_client(from.client);
   to.set_depth(static_cast<int32_t>(from.depth));
   if (from.rank > 0) to.set_rank(static_cast<int32_t>(from.rank));
+  if (from.experts > 0) to.set_experts(static_cast<int32_t>(from.experts));
   if (from.group >= 0) to.set_group(from.group);
   if (from.parts != 1) to.set_parts(from.parts);
   if (from.staleness > 0) to.set_staleness(static_cast<int32_t>(from.staleness));

@@ -26,6 +26,7 @@ struct ClientRecord {
   int32_t client = 0;
   int64_t depth = 0;
   int64_t rank = 0;       // the largest of a tuned layer
+  int64_t experts = 0;    // that it holds, over all modules
   int64_t rows = 0;       // training rows
   int32_t group = -1;     // of a hierarchical schedule
   int32_t parts = 1;      // rounds of its group that it took part in

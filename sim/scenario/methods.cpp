@@ -170,6 +170,16 @@ v1::Federation oort() {
   return answers;
 }
 
+// Personal mixtures of LoRA experts, which choose their clients; each is averaged over its holders
+// (FedAMoLE, arXiv 2411.19128).
+v1::Federation fedamole() {
+  v1::Federation answers = fedit();
+  answers.mutable_assignment()->mutable_experts();
+  answers.mutable_local()->set_load_balance(1e-3);
+  answers.mutable_aggregation()->mutable_mean()->set_weight_by_rows(false);
+  return answers;
+}
+
 // A reference: the server trains on all rows, as if they had been sent to it.
 v1::Federation centralized() {
   v1::Federation answers = fedit();
@@ -210,6 +220,7 @@ constexpr Method kMethods[] = {
     {"fedasync", fedasync},
     {"fedbuff", fedbuff},
     {"oort", oort},
+    {"fedamole", fedamole},
     {"centralized", centralized},
     {"local_only", local_only},
 };

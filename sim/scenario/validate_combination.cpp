@@ -24,6 +24,7 @@ class Combination {
     check_products();
     check_bases();
     check_scaffold();
+    check_experts();
     if (f_.selection().has_all() && f_.schedule().deadline().over_selection() > 1) {
       refuse("federation.schedule.deadline.over_selection",
              "chooses more clients than the selection, which already takes all: select some of "
@@ -135,7 +136,7 @@ class Combination {
                                              name));
     }
     const v1::Assignment& assignment = f_.assignment();
-    if (assignment.has_fisher() || assignment.has_joint() ||
+    if (assignment.has_fisher() || assignment.has_joint() || assignment.has_experts() ||
         (central && !assignment.has_uniform())) {
       refuse("federation.assignment",
              fmt::format("gives each client what suits it in a federation; "
@@ -198,6 +199,35 @@ class Combination {
       refuse("federation.aggregation",
              "stacked changes the base at every merge: groups would train on different bases; "
              "write another aggregation");
+    }
+  }
+
+  void check_experts() {
+    if (!f_.assignment().has_experts()) {
+      if (f_.local().load_balance() > 0 && problems_.is_written("federation.local.load_balance")) {
+        refuse("federation.local.load_balance",
+               "is about mixtures of experts, and there are none: leave it out, or write "
+               "assignment { experts {} }");
+      }
+      return;
+    }
+    const v1::Local& local = f_.local();
+    if (!local.has_plain() && !local.has_proximal() && !local.has_frozen_a()) {
+      refuse("federation.local",
+             "keeps or compares adapters from round to round, and with assignment.experts a client "
+             "holds other ones in every round: write plain {}");
+    }
+    if (!f_.aggregation().has_mean()) {
+      refuse("federation.aggregation",
+             "merges one adapter of each module, and experts are averaged over those that hold "
+             "them: write mean {}");
+    }
+    const v1::Schedule& schedule = f_.schedule();
+    if (schedule.has_hierarchical() || schedule.has_asynchronous() || schedule.has_buffered() ||
+        schedule.deadline().late() == v1::Deadline::USED) {
+      refuse("federation.schedule",
+             "merges updates of different assignments, and experts choose among all clients once a "
+             "round: write synchronous {}, or a deadline that drops late updates");
     }
   }
 
@@ -279,6 +309,10 @@ std::vector<std::string> needs_numbers(const v1::Scenario& scenario) {
   if (f.selection().has_oort()) fields.emplace_back("federation.selection.oort");
   if (f.assignment().has_fisher()) fields.emplace_back("federation.assignment.fisher");
   if (f.assignment().has_joint()) fields.emplace_back("federation.assignment.joint");
+  const v1::Assignment& assignment = f.assignment();
+  if (assignment.has_experts() && assignment.experts().choice() == v1::ExpertAssignment::SCORES) {
+    fields.emplace_back("federation.assignment.experts");
+  }
   if (f.local().has_self_pruning()) fields.emplace_back("federation.local.self_pruning");
   return fields;
 }

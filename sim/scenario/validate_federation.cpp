@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "sim/scenario/check.h"
+#include "sim/scenario/expert_bounds.h"
 
 namespace fedclock::scenario {
 namespace {
@@ -67,6 +68,45 @@ void check_capacity(const v1::CapacityAssignment& answer, const Fields& capacity
   }
 }
 
+void check_experts(const v1::Scenario& scenario, const Fields& fields) {
+  const v1::ExpertAssignment& answer = scenario.federation().assignment().experts();
+  const int64_t clients = client_count(scenario);
+  bool in_range = fields.within("experts", 1, 10000);
+  in_range = fields.within("min_experts", 0, answer.experts()) && in_range;
+  in_range = fields.at_least("max_experts", 1) && in_range;
+  in_range = fields.at_least("choices", 1) && in_range;
+  fields.at_least("top_k", 1);
+  fields.above("noise_eta", 0, 1e12);
+  if (!in_range || clients < 1) return;
+  const int64_t places = static_cast<int64_t>(answer.experts()) * answer.choices();
+  if (answer.choices() > clients) {
+    fields.problem("choices", fmt::format("must be at most {}, the platform's devices: an expert "
+                                          "chooses a client once",
+                                          clients));
+  } else if (answer.homogeneous() && places % clients != 0) {
+    fields.problem("homogeneous",
+                   fmt::format("gives everyone {} experts x {} choices / {} clients, which is not "
+                               "whole: change one of them",
+                               answer.experts(), answer.choices(), clients));
+  } else if (!answer.homogeneous() &&
+             !can_match(answer.experts(), clients, expert_bounds(answer, clients))) {
+    const bool many = places > clients * answer.max_experts();
+    fields.problem(many ? "max_experts" : "min_experts",
+                   fmt::format("{} experts that choose {} clients each make {} places, and {} "
+                               "clients hold {} {} each, {}: change one of them",
+                               answer.experts(), answer.choices(), places, clients,
+                               many ? "at most" : "at least",
+                               many ? answer.max_experts() : answer.min_experts(),
+                               clients * (many ? answer.max_experts() : answer.min_experts())));
+  }
+  if (answer.choice() == v1::ExpertAssignment::SCORES &&
+      scenario.task().auxiliary_fraction() == 0) {
+    fields.problem("choice",
+                   "SCORES looks at auxiliary rows, and task.auxiliary_fraction is 0: write 0.05 "
+                   "there");
+  }
+}
+
 void check_assignment(const v1::Scenario& scenario, const Fields& assignment, Problems& problems) {
   const v1::Assignment& answer = scenario.federation().assignment();
   if (answer.has_capacity()) {
@@ -91,6 +131,7 @@ void check_assignment(const v1::Scenario& scenario, const Fields& assignment, Pr
     }
     joint.above("smoothing", 0, 1);
   }
+  if (answer.has_experts()) check_experts(scenario, assignment.child("experts"));
   if (answer.has_uniform()) check_rank(scenario, assignment.child("uniform"));
   std::optional<int64_t> width;
   const v1::Architecture& own = scenario.model().pretrain().architecture();
@@ -218,6 +259,7 @@ void check_local(const v1::Local& answer, const Fields& local) {
               "it is the factor for each round; 0.99 takes off one percent a round");
   local.within("weight_decay", 0, 1);
   local.at_least("clip_norm", 0, "0 means never");
+  local.within("load_balance", 0, 1000);
   if (local.within("momentum", 0, 0.9999) && answer.momentum() > 0 &&
       answer.optimizer() == v1::ADAMW) {
     local.problem("momentum", "is SGD's; ADAMW has its own; remove it or write optimizer: SGD");

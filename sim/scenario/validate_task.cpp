@@ -117,6 +117,7 @@ void check_task(const v1::Scenario& scenario, Problems& problems) {
     task.at_least("max_tokens", 4);
   }
   task.within("client_test_fraction", 0, 0.9, "it is a share of 1, not a percentage");
+  task.within("auxiliary_fraction", 0, 0.9, "it is a share of 1, not a percentage");
 }
 
 }  // namespace fedclock::scenario

@@ -123,7 +123,8 @@ struct FirstPart {
 FirstPart first_part(const experiment::Experiment& experiment, federation::Answers& answers,
                      const Group& group, int64_t depth) {
   const v1::Federation& f = experiment.scenario().federation();
-  federation::Plan plan{experiment.share_of(depth).ranks, experiment.whole_share().ranks};
+  const learning::Share whole = experiment.whole_share();
+  federation::Plan plan{experiment.share_of(depth).ranks, whole.ranks, whole.experts};
   if (f.assignment().has_capacity()) {
     const int64_t most = answers.assignment->plan({1}, group.client).rank();
     for (auto* ranks : {&plan.tuned, &plan.held}) {
@@ -194,12 +195,13 @@ void print_server(const experiment::Experiment& experiment, federation::Answers&
   const int32_t chosen = answers.selection->usual(clients);
   // Where the plan depends on what is learnt, everything.
   const v1::Assignment& answer = s.federation().assignment();
-  const bool planned = answer.has_uniform() || answer.has_capacity();
-  const std::vector<int64_t> all = experiment.whole_share().ranks;
+  const bool planned = answer.has_uniform() || answer.has_capacity() || answer.has_experts();
+  const learning::Share whole = experiment.whole_share();
   std::vector<federation::Update> updates;  // of the first clients
   for (int32_t client = 0; client < chosen; ++client) {
-    const federation::Plan plan =
-        planned ? answers.assignment->plan({1}, client) : federation::Plan{all, all};
+    const federation::Plan plan = planned
+                                      ? answers.assignment->plan({1}, client)
+                                      : federation::Plan{whole.ranks, whole.ranks, whole.experts};
     updates.push_back({client, 1, {}, part_of(experiment, answers, client, plan).up});
   }
   const cost::Work work = answers.aggregation->work(experiment.workload(), updates);

@@ -12,12 +12,19 @@ int64_t Plan::rank() const {
   return tuned.empty() ? 0 : *std::max_element(tuned.begin(), tuned.end());
 }
 
+int64_t Plan::expert_count() const {
+  int64_t count = 0;
+  for (const auto& [module, own] : experts) count += std::ssize(own);
+  return count;
+}
+
 std::unique_ptr<Assignment> make_assignment(const v1::Assignment& answer, AssignmentInputs inputs) {
   switch (answer.kind_case()) {
     case v1::Assignment::kUniform: return assign_uniform(answer.uniform(), std::move(inputs));
     case v1::Assignment::kCapacity: return assign_by_capacity(answer.capacity(), std::move(inputs));
     case v1::Assignment::kFisher: return assign_by_fisher(answer.fisher(), std::move(inputs));
     case v1::Assignment::kJoint: return assign_jointly(answer.joint(), std::move(inputs));
+    case v1::Assignment::kExperts: return assign_experts(answer.experts(), std::move(inputs));
     case v1::Assignment::KIND_NOT_SET: break;
   }
   throw ProgrammerError("the method left the assignment open");
@@ -56,7 +63,8 @@ std::vector<int64_t> global_ranks(const v1::Assignment& answer, int64_t layers, 
     case v1::Assignment::kJoint:
       if (answer.joint().has_fixed_depth()) return last_of(ranks, answer.joint().fixed_depth());
       return ranks;
-    case v1::Assignment::kFisher: return ranks;
+    case v1::Assignment::kFisher:
+    case v1::Assignment::kExperts: return ranks;
     case v1::Assignment::KIND_NOT_SET: break;
   }
   throw ProgrammerError("the method left the assignment open");

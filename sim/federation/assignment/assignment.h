@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "models/cost/work.h"
 #include "models/learning/learner.h"
 #include "models/learning/share.h"
 #include "sim/federation/occasion.h"
@@ -16,10 +18,12 @@ namespace fedclock::federation {
 // A client's share of the model in a round: ranks of each layer's adapters, 0 where it has none.
 struct Plan {
   std::vector<int64_t> tuned;
-  std::vector<int64_t> held;  // that it computes with: the tuned ones, and perhaps others
+  std::vector<int64_t> held;       // that it computes with: the tuned ones, and perhaps others
+  nn::ModuleExperts experts = {};  // beside the shared adapters; all of them are tuned
 
   int64_t depth() const { return learning::Share{tuned}.depth(); }
-  int64_t rank() const;  // the largest
+  int64_t rank() const;          // the largest
+  int64_t expert_count() const;  // over all modules
   bool operator==(const Plan&) const = default;
 };
 
@@ -31,7 +35,8 @@ struct Observation {
   Plan plan;
   double download_s = 0, train_s = 0, upload_s = 0;
   int64_t bytes_down = 0, bytes_up = 0;
-  learning::Value update;  // for its numbers
+  learning::Value update;      // for its numbers
+  learning::Value embeddings;  // where they were asked for: numbers of mean_embeddings()
 };
 
 // What an assignment knows of a group of a hierarchical schedule.
@@ -48,6 +53,13 @@ class Assignment {
   // Whether the client has a part at all: one whose memory is too small may be left out.
   virtual bool takes_part(int32_t client) const = 0;
   virtual void observe(const Observation&) {}
+  // Whether a client sends mean embeddings of its auxiliary rows with this part, and with what
+  // noise.
+  virtual std::optional<learning::EmbeddingNoise> embeddings(const Occasion&, int32_t) const {
+    return std::nullopt;
+  }
+  // Of the server, for each round's choice, where the model has so many modules.
+  virtual cost::Work work(int64_t) const { return {}; }
 
   // Of hierarchical schedules: their groups, before the first round; then, before each global
   // round, how many rounds each group has in it. Empty: the schedule's own number.
@@ -67,6 +79,8 @@ struct AssignmentInputs {
   std::vector<double> full_depth_step_s;
   uint64_t seed = 0;
   learning::Learner* learner = nullptr;  // for assignments that look at numbers
+  std::vector<nn::Target> targets;       // maps of a layer that carry adapters
+  int64_t last_round = 0;                // where the scenario says it; 0: it does not
   // Of assignments that plan with time: seconds of a client's local training at a depth, in its
   // first power mode, and bytes that it receives and sends.
   std::function<double(int32_t client, int64_t depth)> training_s;
@@ -86,6 +100,13 @@ std::unique_ptr<Assignment> assign_by_fisher(const v1::FisherAssignment& answer,
                                              AssignmentInputs inputs);
 std::unique_ptr<Assignment> assign_jointly(const v1::JointAssignment& answer,
                                            AssignmentInputs inputs);
+
+std::unique_ptr<Assignment> assign_experts(const v1::ExpertAssignment& answer,
+                                           AssignmentInputs inputs);
+
+// Of a model's modules, ascending, and so many experts, from 0 on, in each.
+std::vector<nn::Module> modules_of(int64_t layers, const std::vector<nn::Target>& targets);
+nn::ModuleExperts first_experts(const std::vector<nn::Module>& modules, int64_t count);
 
 // What the files beside this one share.
 

@@ -21,13 +21,6 @@ int64_t cost_of(double score) {
 
 }  // namespace
 
-bool can_match(int64_t experts, int64_t clients, const ExpertBounds& bounds) {
-  const int64_t places = experts * bounds.choices;
-  return bounds.choices >= 1 && bounds.choices <= clients && bounds.least <= experts &&
-         bounds.least <= bounds.most && clients * bounds.least <= places &&
-         places <= clients * bounds.most;
-}
-
 std::vector<std::vector<int32_t>> match_experts(const Eigen::MatrixXd& scores,
                                                 const ExpertBounds& bounds) {
   const int64_t experts = scores.rows(), clients = scores.cols();

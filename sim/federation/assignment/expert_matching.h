@@ -11,16 +11,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "sim/scenario/expert_bounds.h"
+
 namespace fedclock::federation {
 
-struct ExpertBounds {
-  int64_t choices = 2;          // clients that an expert chooses
-  int64_t least = 2, most = 8;  // experts of a client
-};
-
-// Whether so many experts can choose among so many clients: choices <= clients, least <= experts
-// and clients * least <= experts * choices <= clients * most.
-bool can_match(int64_t experts, int64_t clients, const ExpertBounds& bounds);
+using scenario::can_match;
+using scenario::ExpertBounds;
 
 // scores [experts, clients], each in 0 to 1 -> the experts of each client, ascending.
 // ProgrammerError unless can_match().

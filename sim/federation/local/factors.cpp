@@ -43,8 +43,8 @@ class Alternating : public PlainTraining {
   }
 
   // What the round before merged.
-  learning::Share whole(int64_t round, const std::vector<int64_t>& ranks) const override {
-    learning::Share whole{ranks};
+  learning::Share whole(int64_t round, const learning::Share& global) const override {
+    learning::Share whole = global;
     if (round > 1) (round % 2 == 1 ? whole.b : whole.a) = false;
     return whole;
   }

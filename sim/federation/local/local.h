@@ -23,6 +23,7 @@ struct Part {
   learning::Share down, up;  // that travel
   int64_t copies = 1;        // of each, as control variates travel beside
   learning::TrainJob job;
+  learning::Rows embedded_rows;  // whose mean embeddings are sent too; none: empty
 
   std::string name() const;  // "round 3, client 7"
 };
@@ -42,7 +43,7 @@ class Local {
                         const learning::Value& global) = 0;
   // What a whole global state is, on its way to those who have the one before; and how many states
   // travel, down and up.
-  virtual learning::Share whole(int64_t round, const std::vector<int64_t>& ranks) const = 0;
+  virtual learning::Share whole(int64_t round, const learning::Share& global) const = 0;
   virtual int64_t copies() const = 0;
   // The server has merged what these clients sent.
   virtual void merged(learning::Learner&, const std::vector<int32_t>&) {}
@@ -75,7 +76,7 @@ int64_t copies_of(const v1::Local& answer);
 class PlainTraining : public Local {
  public:
   PlainTraining(const v1::Local& answer, uint64_t seed);
-  learning::Share whole(int64_t round, const std::vector<int64_t>& ranks) const override;
+  learning::Share whole(int64_t round, const learning::Share& global) const override;
   int64_t copies() const override;
   Part part(const Occasion& occasion, int32_t client, const Client& who, const Plan& plan) override;
   Trained train(learning::Learner& learner, const Part& part,

@@ -7,8 +7,8 @@ namespace fedclock::federation {
 PlainTraining::PlainTraining(const v1::Local& answer, uint64_t seed)
     : answer_(answer), seed_(seed) {}
 
-learning::Share PlainTraining::whole(int64_t, const std::vector<int64_t>& ranks) const {
-  return travelling(answer_, {ranks});
+learning::Share PlainTraining::whole(int64_t, const learning::Share& global) const {
+  return travelling(answer_, global);
 }
 
 int64_t PlainTraining::copies() const { return copies_of(answer_); }
@@ -19,19 +19,23 @@ Part PlainTraining::part(const Occasion& occasion, int32_t client, const Client&
   part.occasion = occasion;
   part.client = client;
   part.held.ranks = plan.held;
-  part.down = travelling(answer_, {plan.held});
-  part.up = travelling(answer_, {plan.tuned});
+  part.held.experts = plan.experts;
+  learning::Share tuned{plan.tuned};
+  tuned.experts = plan.experts;
+  part.down = travelling(answer_, part.held);
+  part.up = travelling(answer_, tuned);
   part.copies = copies();
   const double decay = answer_.learning_rate_decay();
   part.job = {.rows = who.train_rows,
               .settings = train_settings(answer_),
-              .trained = {plan.tuned},
+              .trained = tuned,
               .learning_rate = answer_.learning_rate() *
                                std::pow(decay, static_cast<double>(occasion.round - 1)),
               .seed = seed_,
               .round = occasion.round,
               .part = occasion.part,
-              .client = client};
+              .client = client,
+              .load_balance = answer_.load_balance()};
   return part;
 }
 

@@ -129,7 +129,7 @@ class GroupRounds {
     const bool far = aggregator_.kind != Place::kServer;
     const int64_t copies = f_.answers.local->copies();
     if (far) {
-      const learning::Share whole = f_.answers.local->whole(round, f_.initial_ranks);
+      const learning::Share whole = f_.answers.local->whole(round, f_.initial_share);
       const int64_t bytes = copies * f_.workload.bytes(whole);
       if (!co_await group_transfer(f_, round, Event::GROUP_DOWNLOAD, aggregator_, bytes,
                                    broken_.max_attempts, record_.bytes_down)) {

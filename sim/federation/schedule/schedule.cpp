@@ -123,10 +123,12 @@ kernel::Task<bool> run_phase(Federation& f, int64_t round, ClientRecord& record,
 std::vector<double> flops_by_mode(const Federation& f, const Part& part) {
   std::vector<double> flops;
   const double unpacking = f.answers.aggregation->unpacking_flops(f.workload, part.client);
+  const int64_t embedded = part.embedded_rows ? std::ssize(*part.embedded_rows) : 0;
   for (const cost::Machine& machine : *f.clients[static_cast<size_t>(part.client)].machines) {
     flops.push_back(unpacking +
                     f.workload.training_flops(machine, part.job.trained, part.job.settings,
-                                              static_cast<int64_t>(part.job.rows->size())));
+                                              static_cast<int64_t>(part.job.rows->size())) +
+                    f.workload.inference_flops(machine, part.held, embedded));
   }
   return flops;
 }
@@ -158,6 +160,7 @@ OnBreak on_break(v1::OnBreak answer, int32_t max_attempts) {
 void begin_part(Federation& f, ClientRecord& record, const Plan& plan) {
   record.depth = plan.depth();
   record.rank = plan.rank();
+  record.experts = plan.expert_count();
   record.start_s = f.simulation.now_s();
 }
 
@@ -190,7 +193,8 @@ kernel::Task<bool> train_on_device(Federation& f, ClientRecord& record, const Pa
 namespace {
 
 // What the decisions of later rounds may learn from.
-void tell_of(Federation& f, const Part& part, const Plan& plan, const ClientRecord& record) {
+void tell_of(Federation& f, const Part& part, const Plan& plan, const ClientRecord& record,
+             const learning::Value& embeddings) {
   const learning::Value& numbers = record.updates.back();
   f.answers.selection->observe({.client = part.client,
                                 .round = part.occasion.round,
@@ -206,7 +210,8 @@ void tell_of(Federation& f, const Part& part, const Plan& plan, const ClientReco
                                  .upload_s = record.upload.seconds,
                                  .bytes_down = record.download.bytes,
                                  .bytes_up = record.upload.bytes,
-                                 .update = numbers});
+                                 .update = numbers,
+                                 .embeddings = embeddings});
 }
 
 kernel::Task<bool> run_part(Federation& f, const Part& part, ClientRecord& record, OnBreak on_break,
@@ -222,7 +227,8 @@ kernel::Task<bool> run_part(Federation& f, const Part& part, ClientRecord& recor
   }
   if (!co_await train_on_device(f, record, part, on_break)) co_return false;
   if (!travels) co_return true;
-  Phase up{Event::UPLOAD, part.copies * f.workload.bytes(part.up), {}, merged_at};
+  const int64_t embeddings = part.embedded_rows ? f.workload.embedding_bytes(part.job.trained) : 0;
+  Phase up{Event::UPLOAD, part.copies * f.workload.bytes(part.up) + embeddings, {}, merged_at};
   co_return co_await run_phase(f, round, record, std::move(up), on_break);
 }
 
@@ -232,9 +238,12 @@ kernel::Task<std::optional<Update>> client_round(Federation& f, Occasion occasio
                                                  learning::Value global, OnBreak on_break,
                                                  ClientRecord& record, Place merged_at) {
   const Plan assigned = f.answers.assignment->plan(occasion, client);
-  const Part part =
-      f.answers.local->part(occasion, client, f.clients[static_cast<size_t>(client)], assigned);
-  const Plan plan{part.job.trained.ranks, part.held.ranks};  // ranks may have been pruned
+  const Client& who = f.clients[static_cast<size_t>(client)];
+  Part part = f.answers.local->part(occasion, client, who, assigned);
+  const auto noise = f.answers.assignment->embeddings(occasion, client);
+  if (noise) part.embedded_rows = who.auxiliary_rows;
+  // Ranks may have been pruned.
+  const Plan plan{part.job.trained.ranks, part.held.ranks, part.job.trained.experts};
   begin_part(f, record, plan);
   bool done = false;
   try {
@@ -249,7 +258,13 @@ kernel::Task<std::optional<Update>> client_round(Federation& f, Occasion occasio
   }
   const Local::Trained trained = f.answers.local->train(f.learner, part, global);
   finish_part(f, record, part, trained.update);
-  tell_of(f, part, plan, record);
+  f.keep_trained(client, trained.update);
+  learning::Value embeddings;
+  if (noise) {
+    embeddings = f.learner.apply(learning::mean_embeddings(part.embedded_rows, *noise),
+                                 {trained.update}, part.name());
+  }
+  tell_of(f, part, plan, record, embeddings);
   co_return Update{client, record.rows, trained.sent, part.up};
 }
 
@@ -329,7 +344,10 @@ kernel::Task<std::optional<double>> work_on_server(Federation& f, int64_t round,
 
 kernel::Task<std::optional<double>> merge_work(Federation& f, int64_t round,
                                                const std::vector<Update>& updates, Place at) {
-  const cost::Work work = f.answers.aggregation->work(f.workload, updates);
+  cost::Work work = f.answers.aggregation->work(f.workload, updates);
+  if (at.kind == Place::kServer) {
+    work.forward_flops += f.answers.assignment->work(f.workload.modules()).forward_flops;
+  }
   const auto start = [&f, work, at] {
     switch (at.kind) {
       case Place::kGateway:

@@ -53,3 +53,15 @@ TEST_CASE("half precision halves all but the masks", "[cost][unit]") {
   // A token: 2 x 48 + 8 + 2 x 3 x 5 = 134.
   CHECK(memory.activations_bytes == 6 * 134 + 48);
 }
+
+// Three experts of v: 3 x 2 (4 + 4) and a router of 2 x 4 parameters; each keeps A x, the router t.
+TEST_CASE("memory of experts", "[cost][unit]") {
+  TrainingPlan plan = tiny_plan(1);
+  plan.experts[{1, fedclock::nn::Target::kV}] = 3;
+  plan.top_experts = 2;
+  const Memory memory = training_memory(tiny_encoder(), plan);
+  CHECK(memory.adapters_bytes == 4 * (47 + 56));
+  CHECK(memory.gradients_bytes == 4 * (47 + 56));
+  CHECK(memory.optimizer_bytes == 2 * 4 * (47 + 56));
+  CHECK(memory.activations_bytes == 1524 + 96 + 4 * 6 * (3 + 1) * 2);
+}

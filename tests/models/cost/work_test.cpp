@@ -147,3 +147,29 @@ TEST_CASE("impossible plans are refused", "[cost][unit]") {
   refused([](TrainingPlan& p) { p.bytes_per_element = 3; }, "3 bytes");
   refused([](TrainingPlan& p) { p.depth = p.head_outputs = 0; }, "nothing would be trained");
 }
+
+// Three experts of q, of which two are chosen, at rank 2, in = out = 4: forward all A and the
+// router 2 T 2 (3 + 1) 4 = 384, scores and two B 2 T 2 (3 + 2 x 4) = 264; backward twice the
+// latter, and the former once for the weights and once more where q's input has a gradient.
+TEST_CASE("experts: all A and the chosen B", "[cost][unit]") {
+  TrainingPlan plain = tiny_plan(1), plan = plain;
+  plan.experts[{1, Target::kQ}] = 3;
+  plan.top_experts = 2;
+  const Work without = step_work(tiny_encoder(), plain), with = step_work(tiny_encoder(), plan);
+  CHECK(with.forward_flops - without.forward_flops == 384 + 264);
+  CHECK(with.backward_flops - without.backward_flops == 384 + 2 * 264);
+  plain.depth = plan.depth = 2;
+  CHECK(step_work(tiny_encoder(), plan).backward_flops -
+            step_work(tiny_encoder(), plain).backward_flops ==
+        2 * (384 + 264));
+  // Fewer experts than are chosen: all of them. Experts below the tuned layers are not there.
+  plan.experts[{1, Target::kQ}] = 1;
+  CHECK(step_work(tiny_encoder(), plan).forward_flops -
+            step_work(tiny_encoder(), plain).forward_flops ==
+        24 * 2 * 4 + 24 * (1 + 4));
+  plan.depth = plain.depth = 1;
+  plan.experts = {{{0, Target::kQ}, 3}};
+  CHECK(step_work(tiny_encoder(), plan).flops() == step_work(tiny_encoder(), plain).flops());
+  CHECK(inference_work(tiny_encoder(), plan).flops() ==
+        step_work(tiny_encoder(), plain).forward_flops);
+}

@@ -21,6 +21,13 @@ class FakeLearner : public learning::Learner {
     return value;
   }
 
+  // A value of which numbers() says this.
+  learning::Value value(std::vector<double> numbers) {
+    const learning::Value named = update({});
+    plain_numbers_.emplace(named, std::move(numbers));
+    return named;
+  }
+
   learning::TrainingNumbers training_numbers(const learning::Value& update) override {
     ++asked;
     return numbers_.at(update);
@@ -42,7 +49,10 @@ class FakeLearner : public learning::Learner {
     return {};
   }
   learning::Metrics metrics(const learning::Value&) override { throw unknown(); }
-  std::vector<double> numbers(const learning::Value&) override { throw unknown(); }
+  std::vector<double> numbers(const learning::Value& value) override {
+    if (!plain_numbers_.contains(value)) throw unknown();
+    return plain_numbers_.at(value);
+  }
   Digest content_digest(const learning::Value&) override { throw unknown(); }
   void save(const learning::Value&, const std::filesystem::path&) override { throw unknown(); }
   learning::JobCounts counts() const override { return {}; }
@@ -54,6 +64,7 @@ class FakeLearner : public learning::Learner {
   static ProgrammerError unknown() { return ProgrammerError("the test has set no such number"); }
 
   std::map<learning::Value, learning::TrainingNumbers> numbers_;
+  std::map<learning::Value, std::vector<double>> plain_numbers_;
 };
 
 }  // namespace fedclock::test

@@ -190,7 +190,7 @@ TEST_CASE("FFA: A stays, and does not travel") {
   CHECK(factors(part.up) == "bh");
   CHECK(factors(part.down) == "bh");
   CHECK(factors(part.held) == "abh");
-  CHECK(clients.local->whole(2, {4, 4}) == learning::Share{{4, 4}, false, true, true});
+  CHECK(clients.local->whole(2, {{4, 4}}) == learning::Share{{4, 4}, false, true, true});
   const Local::Trained trained = clients.train(part);
   CHECK(clients.flat(trained.update) == all(1, 3, 4));
   CHECK(clients.flat(trained.sent) == Flat{{"0b", 3}, {"1b", 3}, {"head", 4}});
@@ -231,9 +231,9 @@ TEST_CASE("RoLoRA: B in odd rounds, A in even ones") {
                                      {{"0b", 4}, {"1b", 4}, {"head", 6}}});
   CHECK(clients.flat(global) == all(2, 4, 6));
   // What the round before has merged.
-  CHECK(factors(clients.local->whole(1, {4, 4})) == "abh");
-  CHECK(factors(clients.local->whole(2, {4, 4})) == "bh");
-  CHECK(factors(clients.local->whole(3, {4, 4})) == "ah");
+  CHECK(factors(clients.local->whole(1, {{4, 4}})) == "abh");
+  CHECK(factors(clients.local->whole(2, {{4, 4}})) == "bh");
+  CHECK(factors(clients.local->whole(3, {{4, 4}})) == "ah");
 }
 
 TEST_CASE("FedSA: A is everyone's, B and the head are each client's own") {
@@ -241,7 +241,7 @@ TEST_CASE("FedSA: A is everyone's, B and the head are each client's own") {
   answer.mutable_shared_a();
   Clients clients(answer);
   CHECK(clients.local->is_personal());
-  CHECK(factors(clients.local->whole(3, {4, 4})) == "a");
+  CHECK(factors(clients.local->whole(3, {{4, 4}})) == "a");
   const Part part = clients.part(1, 0);
   CHECK(factors(part.job.trained) == "abh");
   CHECK(factors(part.up) == "a");

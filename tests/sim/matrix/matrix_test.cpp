@@ -11,9 +11,12 @@ namespace fedclock::federation {
 namespace {
 
 const std::vector<std::string> kSelections = {"all:{}", "random:{count:2}", "oort:{count:3}"};
-const std::vector<std::string> kAssignments = {
-    "uniform:{}", "uniform:{depth:1}", "capacity:{ranks:[2,4] depth_shares:[0.5,1]}",
-    "fisher:{layer_shares:[0.5,1]}", "joint:{most_frequency:2}"};
+const std::vector<std::string> kAssignments = {"uniform:{}",
+                                               "uniform:{depth:1}",
+                                               "capacity:{ranks:[2,4] depth_shares:[0.5,1]}",
+                                               "fisher:{layer_shares:[0.5,1]}",
+                                               "joint:{most_frequency:2}",
+                                               "experts:{experts:7}"};
 const std::vector<std::string> kLocals = {"plain:{}",
                                           "proximal:{}",
                                           "scaffold:{}",
@@ -44,11 +47,14 @@ std::vector<std::string> overrides(const std::string& selection, const std::stri
   const auto field = [](const char* question, const std::string& answers) {
     return fmt::format("federation.{}={{{}}}", question, answers);
   };
-  return {field("selection", selection), field("assignment", assignment),
+  return {field("selection", selection),
+          field("assignment", assignment),
           fmt::format("federation.local={{{} steps:1 batch_size:4 learning_rate:0.01 "
                       "optimizer:SGD}}",
                       local),
-          field("schedule", schedule), field("aggregation", aggregation)};
+          field("schedule", schedule),
+          field("aggregation", aggregation),
+          "task.auxiliary_fraction=0.1"};
 }
 
 // What holds of every run; thrown in the child.

@@ -26,17 +26,17 @@ void run(const std::vector<std::string>& overrides, RecordingLearner& learner) {
   const v1::Scenario& s = experiment.scenario();
   const v1::Federation& f = s.federation();
   const auto count = static_cast<int32_t>(experiment.clients().size());
-  const std::vector<int64_t> ranks = experiment.whole_share().ranks;
+  const learning::Share share = experiment.whole_share();
   // As slow as test::kSlowServer.
   const cost::Machine server{"server", 20e12, 0.5, 1e7, 80e9, 0.001};
   const std::vector<std::unique_ptr<cost::Machine>> gateways;
   AssignmentInputs assignment;
-  assignment.layers = std::ssize(ranks);
+  assignment.layers = std::ssize(share.ranks);
   assignment.rank = 4;
   const LocalInputs local{.seed = s.seed(),
                           .clients = count,
                           .participants = count,
-                          .initial = learner.initial({ranks}, s.seed()),
+                          .initial = learner.initial(share, s.seed()),
                           .learner = &learner,
                           .rows = {}};
   kernel::Simulation simulation;
@@ -51,14 +51,15 @@ void run(const std::vector<std::string>& overrides, RecordingLearner& learner) {
                   .assignment = make_assignment(f.assignment(), std::move(assignment)),
                   .local = make_local(f.local(), local),
                   .aggregation = make_aggregation(
-                      f.aggregation(), {.seed = s.seed(), .clients = count, .global_ranks = ranks}),
+                      f.aggregation(),
+                      {.seed = s.seed(), .clients = count, .global_ranks = share.ranks}),
                   .server_optimizer = ServerOptimizer(f.aggregation().server_optimizer())},
       .workload = experiment.workload(),
       .simulation = simulation,
       .platform = world,
       .learner = learner,
       .recorder = recorder,
-      .initial_ranks = ranks,
+      .initial_share = share,
       .stop_reason = {},
       .last_states = {}};
   const auto job = [&]() -> kernel::Task<void> { co_await run_schedule(federation); };

@@ -22,13 +22,17 @@ TEST_CASE("every published method is a scenario by itself") {
     INFO(method);
     // LEGEND's highest rank, 12, is above the width of this model.
     const std::string rank = "federation.assignment.capacity={lowest_rank:2 highest_rank:6}";
-    const std::vector<std::string> rest =
-        method == "legend" ? std::vector<std::string>{rank} : std::vector<std::string>{};
+    // FedAMoLE's thirty experts are too many for six devices.
+    const std::vector<std::string> few = {"federation.assignment.experts.experts=20",
+                                          "task.auxiliary_fraction=0.05"};
+    const std::vector<std::string> rest = method == "legend"     ? std::vector<std::string>{rank}
+                                          : method == "fedamole" ? few
+                                                                 : std::vector<std::string>{};
     std::vector<std::string> overrides = {"method=\"" + method + "\""};
     overrides.insert(overrides.end(), rest.begin(), rest.end());
     CHECK_NOTHROW(load_with(overrides));
   }
-  CHECK(method_names().size() == 22);
+  CHECK(method_names().size() == 23);
 }
 
 TEST_CASE("answers that make no sense together are refused with the reason") {
@@ -37,10 +41,39 @@ TEST_CASE("answers that make no sense together are refused with the reason") {
     std::string place, reason;
   };
   const std::string hierarchical = "federation.schedule={hierarchical:{random:{groups:2}}}";
+  const std::string kExperts = "federation.assignment={experts:{experts:12}}";
+  const std::string kAuxiliary = "task.auxiliary_fraction=0.05";
   const std::vector<Case> cases = {
       {{"federation.assignment={joint:{}}"},
        "federation.assignment",
        "only a hierarchical schedule"},
+      {{kExperts, kAuxiliary, "federation.schedule={buffered:{size:2}}"},
+       "federation.schedule",
+       "different assignments"},
+      {{kExperts, kAuxiliary, hierarchical}, "federation.schedule", "different assignments"},
+      {{kExperts, kAuxiliary, "federation.schedule={deadline:{deadline_s:1 late:USED}}"},
+       "federation.schedule",
+       "different assignments"},
+      {{kExperts, kAuxiliary, "federation.local.shared_a={}"}, "federation.local", "other ones"},
+      {{kExperts, kAuxiliary, "federation.aggregation={svd:{}}"},
+       "federation.aggregation",
+       "averaged over those that hold"},
+      {{kExperts, kAuxiliary, "federation.schedule={local_only:{}}"},
+       "federation.assignment",
+       "in a federation"},
+      {{"federation.local.load_balance=0.1"}, "load_balance", "there are none"},
+      {{kExperts}, "experts.choice", "auxiliary_fraction"},
+      {{"method=fedamole", kAuxiliary}, "max_experts", "60 places, and 6 clients hold at most 8"},
+      {{"method=fedamole", kAuxiliary, "federation.assignment.experts.experts=5"},
+       "min_experts",
+       "10 places, and 6 clients hold at least 2"},
+      {{"method=fedamole", kAuxiliary, "federation.assignment.experts.choices=7"},
+       "choices",
+       "at most 6"},
+      {{"method=fedamole", kAuxiliary, "federation.assignment.experts.experts=20",
+        "federation.assignment.experts.homogeneous=true"},
+       "homogeneous",
+       "not whole"},
       {{"federation.assignment={joint:{}}",
         "federation.schedule={hierarchical:{random:{groups:2} intra_rounds:2}}"},
        "intra_rounds",
