@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/common/error.h"
 #include "models/nn/passes.h"
 
 namespace fedclock::nn {
@@ -64,6 +65,29 @@ void attention(const Architecture& a, Offsets offsets, const Matrix& qkv, Matrix
     }
   }
   arena.rewind(mark);
+}
+
+void attention_onward(const Architecture& a, Offsets offsets, int64_t layer, const Matrix& qkv,
+                      Matrix mixed, Sequences& past, Arena& arena) {
+  ensure(a.kind == Kind::kDecoder, "an encoder's tokens see what follows them");
+  const int64_t query_width = a.heads * a.head_width, kv_width = a.kv_heads * a.head_width;
+  for (int64_t s = 0; s < past.count(); ++s) {
+    const int64_t first = offsets[s], tokens = offsets[s + 1] - first;
+    const Matrix own = qkv.row_range(first, tokens);
+    past.add(layer, s, own.column_range(query_width, 2 * kv_width));
+    const Matrix kept = past.keys_and_values(layer, s);
+    const Arena::Mark mark = arena.mark();
+    const Matrix p = arena.matrix(tokens, kept.rows);
+    for (int64_t head = 0; head < a.heads; ++head) {
+      const int64_t kv = head / (a.heads / a.kv_heads) * a.head_width;
+      multiply(own.column_range(head * a.head_width, a.head_width),
+               kept.column_range(kv, a.head_width).t(), p);
+      softmax(tokens, kept.rows, /*causal=*/true, score_scale(a), p.data);
+      multiply(p, kept.column_range(kv_width + kv, a.head_width),
+               mixed.row_range(first, tokens).column_range(head * a.head_width, a.head_width));
+    }
+    arena.rewind(mark);
+  }
 }
 
 // With P = softmax(s Q K^T) and O = P V:

@@ -7,6 +7,7 @@
 
 #include "models/nn/architecture.h"
 #include "models/nn/arena.h"
+#include "models/nn/sequences.h"
 
 namespace fedclock::nn {
 
@@ -21,6 +22,11 @@ int64_t attention_weights_size(const Architecture& architecture, Offsets offsets
 // nothing is kept.
 void attention(const Architecture& architecture, Offsets offsets, const Matrix& qkv, Matrix mixed,
                float* weights, Arena& arena);
+
+// The same for tokens that follow those of `past`, sequence by sequence; their keys and values are
+// added there, in this layer. A decoder's: each token sees itself and all before it.
+void attention_onward(const Architecture& architecture, Offsets offsets, int64_t layer,
+                      const Matrix& qkv, Matrix mixed, Sequences& past, Arena& arena);
 
 // d_mixed -> d_qkv, with what attention() read and kept.
 void attention_backward(const Architecture& architecture, Offsets offsets, const Matrix& qkv,

@@ -107,8 +107,9 @@ void TrunkPass::embed(const PackedRows& rows, Matrix stream) {
   const Trunk::Embeddings& tables = *trunk_.embeddings_;
   for (int64_t r = 0; r < rows.rows(); ++r) {
     const int64_t begin = rows.offsets[r], tokens = rows.offsets[r + 1] - begin;
-    if (tokens < 1 || tokens > a.max_tokens) {
-      throw ProgrammerError("a row of " + std::to_string(tokens) +
+    const int64_t before = first_position(r);
+    if (before + tokens < 1 || before + tokens > a.max_tokens) {
+      throw ProgrammerError("a row of " + std::to_string(before + tokens) +
                             " tokens, where the model reads 1 to " + std::to_string(a.max_tokens));
     }
     for (int64_t t = 0; t < tokens; ++t) {
@@ -120,7 +121,8 @@ void TrunkPass::embed(const PackedRows& rows, Matrix stream) {
       float* x = stream.data + (begin + t) * a.width;
       std::copy_n(tables.token.data() + id * a.width, a.width, x);
       if (a.positions == Positions::kLearned) {
-        add_bias(1, a.width, tables.position.data() + (a.position_offset + t) * a.width, x);
+        add_bias(1, a.width, tables.position.data() + (a.position_offset + before + t) * a.width,
+                 x);
       }
       if (a.token_types > 0) {
         const int64_t type = rows.types.empty() ? 0 : rows.types[begin + t];
@@ -138,8 +140,9 @@ void TrunkPass::embed(const PackedRows& rows, Matrix stream) {
 void TrunkPass::rotate(Matrix qkv, bool inverse) const {
   const Architecture& a = trunk_.architecture_;
   for (size_t r = 0; r + 1 < offsets_.size(); ++r) {
+    const int64_t skipped = first_position(static_cast<int64_t>(r)) * a.head_width / 2;
     rotate_heads(offsets_[r + 1] - offsets_[r], a.heads + a.kv_heads, a.head_width, qkv.stride,
-                 trunk_.rope_.cos.data(), trunk_.rope_.sin.data(), inverse,
+                 trunk_.rope_.cos.data() + skipped, trunk_.rope_.sin.data() + skipped, inverse,
                  qkv.row_range(offsets_[r], 0).data);
   }
 }
@@ -155,7 +158,11 @@ void TrunkPass::attention_branch(int64_t layer, const Matrix& input, Matrix outp
   if (a.positions == Positions::kRotary) rotate(qkv, false);
   const Matrix mixed = arena_.matrix(input.rows, frozen.o->in());
   float* weights = tape == nullptr ? nullptr : arena_.take(attention_weights_size(a, offsets_));
-  attention(a, offsets_, qkv, mixed, weights, arena_);
+  if (past_ != nullptr) {
+    attention_onward(a, offsets_, layer, qkv, mixed, *past_, arena_);
+  } else {
+    attention(a, offsets_, qkv, mixed, weights, arena_);
+  }
   adapters.o.forward(mixed, output, arena_, tape == nullptr ? nullptr : &tape->o_mixtures);
   if (tape == nullptr) return;
   tape->input = input;
@@ -263,6 +270,15 @@ Matrix TrunkPass::layers_above(const PackedRows& rows, int64_t layer, const Matr
 
 Matrix TrunkPass::hidden(const PackedRows& rows) {
   return layers_above(rows, 0, layers_below(rows, 0), /*record=*/false);
+}
+
+Matrix TrunkPass::onward(const PackedRows& rows, Sequences& past) {
+  ensure(rows.rows() == past.count(), "rows of other sequences");
+  past_ = &past;
+  const Matrix states = hidden(rows);
+  past_ = nullptr;
+  past.end_pass(rows.offsets);
+  return states;
 }
 
 void TrunkPass::add_embedding_sums(EmbeddingSums& sums) const {

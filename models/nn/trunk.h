@@ -22,6 +22,7 @@
 #include "models/nn/map_group.h"
 #include "models/nn/passes.h"
 #include "models/nn/rotary.h"
+#include "models/nn/sequences.h"
 #include "models/nn/tensor_map.h"
 
 namespace fedclock::nn {
@@ -90,6 +91,9 @@ class TrunkPass {
   Matrix layers_above(const PackedRows& rows, int64_t layer, const Matrix& stream, bool record);
   // Both, without record.
   Matrix hidden(const PackedRows& rows);
+  // The same of a decoder's tokens that follow those of `past`, row r the sequence r; they are
+  // added there. A row may have none.
+  Matrix onward(const PackedRows& rows, Sequences& past);
 
   // After layers_above() with record, and before backward(): sums over its tokens.
   void add_embedding_sums(EmbeddingSums& sums) const;
@@ -136,6 +140,7 @@ class TrunkPass {
   };
 
   void embed(const PackedRows& rows, Matrix stream);
+  int64_t first_position(int64_t row) const { return past_ == nullptr ? 0 : past_->tokens(row); }
   void rotate(Matrix qkv, bool inverse) const;
   // Output without the bias of the last map.
   void attention_branch(int64_t layer, const Matrix& input, Matrix output, AttentionTape* tape);
@@ -158,6 +163,7 @@ class TrunkPass {
   std::vector<int64_t> offsets_;  // of the pass
   std::vector<Tape> tapes_;       // of layers first_recorded_ and up
   int64_t first_recorded_ = 0;
+  Sequences* past_ = nullptr;  // of onward()
 };
 
 }  // namespace fedclock::nn

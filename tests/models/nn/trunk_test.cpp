@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "models/common/error.h"
 #include "models/common/random.h"
 #include "models/nn/transformer.h"
 
@@ -294,6 +295,43 @@ TEST_CASE("trunk: adapters beside the weights and merged into them give the same
     CHECK(relative_distance(merged.narrow(0, 2 * copy, 2), beside) < 1e-5);
   }
   CHECK(!setup.adapter.empty());
+}
+
+// Prompts of different lengths, then token by token, one sequence ending before the others.
+TEST_CASE("trunk: with kept keys and values a decoder goes on as if it read all anew", "[native]") {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Setup setup = random_setup(seed);
+    Random random(seed, "test: onward");
+    setup.architecture.kind = Kind::kDecoder;
+    // Its head is tied, and so it has no tensors besides.
+    const Trunk trunk(setup.architecture, setup.weights);
+    TrunkPass pass(trunk, setup.spec, setup.adapter);
+    const std::vector<size_t> lengths = {1 + random.below(8), 1 + random.below(8), 5};
+    std::vector<std::vector<int32_t>> ids(3);
+    Sequences past(setup.architecture, 3);
+    for (int step = 0; step < 5; ++step) {
+      PackedRows more, all;
+      for (size_t s = 0; s < ids.size(); ++s) {
+        std::vector<int32_t> next(step == 0 ? lengths[s] : step > 2 && s == 1 ? 0 : 1);
+        for (int32_t& id : next) id = static_cast<int32_t>(random.below(20));
+        more.add(next, std::vector<int32_t>(next.size(), 0));
+        ids[s].insert(ids[s].end(), next.begin(), next.end());
+        all.add(ids[s], std::vector<int32_t>(ids[s].size(), 0));
+      }
+      const at::Tensor onward = copy_of(pass.onward(more, past));
+      const at::Tensor anew = copy_of(pass.hidden(all));
+      for (int64_t s = 0; s < 3; ++s) {
+        const int64_t count = more.offsets[s + 1] - more.offsets[s];
+        CHECK(past.tokens(s) == all.offsets[s + 1] - all.offsets[s]);
+        if (count == 0) continue;
+        const at::Tensor expected = anew.narrow(0, all.offsets[s + 1] - count, count);
+        CHECK(relative_distance(onward.narrow(0, more.offsets[s], count), expected) < 2e-5);
+      }
+    }
+    PackedRows one;
+    one.add(std::vector<int32_t>{1}, std::vector<int32_t>{0});
+    CHECK_THROWS_AS(pass.onward(one, past), ProgrammerError);  // of one sequence, not three
+  }
 }
 
 }  // namespace
