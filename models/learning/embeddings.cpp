@@ -19,7 +19,7 @@ std::shared_ptr<const nn::Trunk> trunk_of(const LearningTask& task) {
   return std::make_shared<const nn::Trunk>(task.architecture(), weights);
 }
 
-// One embedding's place among those of its module.
+// Of `size` values from `first` on.
 double norm_of(const std::vector<double>& values, size_t first, size_t size) {
   double sum = 0;
   for (size_t i = first; i < first + size; ++i) sum += values[i] * values[i];

@@ -113,7 +113,7 @@ void add_share(DigestBuilder& name, const Share& share) {
   for (const int64_t rank : share.ranks) name.add(rank);
   name.add(share.a).add(share.b).add(share.head);
   if (share.experts.empty()) return;
-  name.add(share.routers);
+  name.add(share.routers).add(share.experts.size());
   for (const auto& [module, experts] : share.experts) {
     name.add(module.layer).add(static_cast<int>(module.target)).add(experts.size());
     for (const int32_t expert : experts) name.add(expert);

@@ -274,9 +274,12 @@ Matrix TrunkPass::hidden(const PackedRows& rows) {
 
 Matrix TrunkPass::onward(const PackedRows& rows, Sequences& past) {
   ensure(rows.rows() == past.count(), "rows of other sequences");
+  struct Forget {
+    Sequences*& past;
+    ~Forget() { past = nullptr; }
+  } forget{past_};
   past_ = &past;
   const Matrix states = hidden(rows);
-  past_ = nullptr;
   past.end_pass(rows.offsets);
   return states;
 }

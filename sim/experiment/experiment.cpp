@@ -236,7 +236,8 @@ void Experiment::make_workload(Problems& problems) {
     const auto modules = federation::modules_of(architecture_.layers, adapter_spec(s).targets);
     const auto bounds = scenario::expert_bounds(answer, scenario::client_count(s));
     initial_share_.experts = federation::first_experts(modules, answer.experts());
-    client_share_.experts = federation::first_experts(modules, bounds.most);
+    client_share_.experts =
+        federation::first_experts(modules, std::min<int64_t>(bounds.most, answer.experts()));
   }
   federation::WorkloadSpec spec;
   const bool other = s.timing().has_architecture();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "models/common/error.h"
 
@@ -15,7 +16,7 @@ namespace {
 using Graph = lemon::SmartDigraph;
 
 int64_t cost_of(double score) {
-  // NaN of a training that ran away counts as no score at all.
+  // NaN counts as no score at all.
   return std::isfinite(score) ? -std::llround(std::ldexp(std::clamp(score, 0.0, 1.0), 40)) : 0;
 }
 
@@ -72,8 +73,16 @@ Eigen::MatrixXd expert_scores(const Eigen::MatrixXd& e, const Eigen::MatrixXd& t
 Eigen::MatrixXd softmax_over_clients(const Eigen::MatrixXd& affinity) {
   Eigen::MatrixXd scores = affinity;
   for (Eigen::Index i = 0; i < scores.rows(); ++i) {
-    scores.row(i) = (scores.row(i).array() - scores.row(i).maxCoeff()).exp();
-    scores.row(i) /= scores.row(i).sum();
+    double largest = -std::numeric_limits<double>::infinity(), sum = 0;
+    for (Eigen::Index j = 0; j < scores.cols(); ++j) {
+      if (std::isfinite(affinity(i, j))) largest = std::max(largest, affinity(i, j));
+    }
+    for (Eigen::Index j = 0; j < scores.cols(); ++j) {
+      const bool known = std::isfinite(affinity(i, j));
+      scores(i, j) = known ? std::exp(affinity(i, j) - largest) : 0;
+      sum += scores(i, j);
+    }
+    if (sum > 0) scores.row(i) /= sum;
   }
   return scores;
 }

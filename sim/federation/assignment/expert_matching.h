@@ -27,7 +27,8 @@ std::vector<std::vector<int32_t>> match_experts(const Eigen::MatrixXd& scores,
 // rank], clients' token embeddings t [clients, rank] -> [experts, clients].
 Eigen::MatrixXd expert_scores(const Eigen::MatrixXd& e, const Eigen::MatrixXd& t);
 
-// Rows of `affinity` [experts, clients] to S.
+// Rows of `affinity` [experts, clients] to S. What is not finite, after a training that ran away,
+// scores 0 and does not count for the others.
 Eigen::MatrixXd softmax_over_clients(const Eigen::MatrixXd& affinity);
 
 }  // namespace fedclock::federation

@@ -8,6 +8,7 @@
 // expert goes to everyone.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -105,6 +106,8 @@ class Experts : public Assignment {
   void read_embeddings() {
     Embeddings sums;
     std::map<nn::Module, Eigen::VectorXd> holders;
+    // In client order: the order in which they came is the network's.
+    std::ranges::stable_sort(unread_, {}, &Observation::client);
     for (const Observation& seen : std::exchange(unread_, {})) read(seen, sums, holders);
     for (const auto& [module, sum] : sums) {
       const Eigen::VectorXd& count = holders.at(module);

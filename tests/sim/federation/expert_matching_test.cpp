@@ -100,6 +100,13 @@ TEST_CASE("experts choose clients: a score that is no number stops nothing") {
   Eigen::MatrixXd scores = Eigen::MatrixXd::Constant(3, 3, std::nan(""));
   const ExpertBounds bounds{.choices = 2, .least = 2, .most = 2};
   CHECK(fits(match_experts(scores, bounds), 3, bounds));
+  // One client's training ran away: it scores nothing, the others as if it were not there.
+  Eigen::MatrixXd affinity(1, 3);
+  affinity << std::log(3.0), std::nan(""), 0;
+  const Eigen::MatrixXd without = softmax_over_clients(affinity);
+  CHECK(without(0, 0) == Approx(0.75));
+  CHECK(without(0, 1) == 0);
+  CHECK(without(0, 2) == Approx(0.25));
 }
 
 // FedAMoLE's size and more: how long a module takes is printed, and judged by whoever reads it.
