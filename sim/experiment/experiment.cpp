@@ -236,6 +236,15 @@ void Experiment::make_workload(Problems& problems) {
     const auto modules = federation::modules_of(architecture_.layers, adapter_spec(s).targets);
     const auto bounds = scenario::expert_bounds(answer, scenario::client_count(s));
     initial_share_.experts = federation::first_experts(modules, answer.experts());
+    for (size_t client = 0; client < clients_.size(); ++client) {
+      if (answer.choice() != v1::ExpertAssignment::SCORES) break;
+      if (!clients_[client].auxiliary_rows->empty()) continue;
+      problems.add("task.partition.min_rows", fmt::format("{}", s.task().partition().min_rows()),
+                   fmt::format("leaves client {} a single training row and none to set aside, by "
+                               "which experts choose: ask for more",
+                               client));
+      break;
+    }
     client_share_.experts =
         federation::first_experts(modules, std::min<int64_t>(bounds.most, answer.experts()));
   }

@@ -99,6 +99,9 @@ void check_experts(const v1::Scenario& scenario, const Fields& fields) {
                                many ? answer.max_experts() : answer.min_experts(),
                                clients * (many ? answer.max_experts() : answer.min_experts())));
   }
+  if (answer.choice() != v1::ExpertAssignment::SCORES && answer.has_noise_eta()) {
+    fields.problem("noise_eta", "is about embeddings, which only choice: SCORES sends: remove it");
+  }
   if (answer.choice() == v1::ExpertAssignment::SCORES &&
       scenario.task().auxiliary_fraction() == 0) {
     fields.problem("choice",
