@@ -156,11 +156,13 @@ double Workload::training_seconds(const cost::Machine& machine, const learning::
 
 double Workload::inference_flops(const cost::Machine& machine, const learning::Share& share,
                                  int64_t rows) const {
-  if (rows == 0) return 0;
-  const cost::Work pass = cost::inference_work(spec_.timed, timed_plan(share));
-  const int64_t batches = (rows + spec_.batch_rows - 1) / spec_.batch_rows;
-  return static_cast<double>(batches) * cost::step_seconds(machine, pass) *
-         effective_flops(machine);
+  cost::TrainingPlan plan = timed_plan(share);
+  const auto flops_of_rows = [&](int64_t batch_rows) {
+    plan.batch_rows = batch_rows;
+    return batch_rows > 0 ? flops_of(machine, cost::inference_work(spec_.timed, plan)) : 0;
+  };
+  return static_cast<double>(rows / spec_.batch_rows) * flops_of_rows(spec_.batch_rows) +
+         flops_of_rows(rows % spec_.batch_rows);
 }
 
 double Workload::flops_of(const cost::Machine& machine, const cost::Work& work) const {

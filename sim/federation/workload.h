@@ -56,8 +56,8 @@ class Workload {
   // Flops of work that lasts so long.
   double training_flops(const cost::Machine& machine, const learning::Share& trained,
                         const learning::TrainSettings& settings, int64_t rows) const;
-  // Flops of a forward pass of so many rows with this share, in batches as they are trained; 0 of
-  // none.
+  // Flops of a forward pass of so many rows with this share, in batches as they are trained, the
+  // last one smaller; without the overhead of steps.
   double inference_flops(const cost::Machine& machine, const learning::Share& share,
                          int64_t rows) const;
   // The same for work that is no training.

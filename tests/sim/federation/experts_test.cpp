@@ -162,8 +162,12 @@ TEST_CASE("a client with more experts sends more and takes longer, by the formul
   CHECK(longer_s == Approx((forward + backward) / (0.5e12 * 0.4)).epsilon(1e-9));
   CHECK(work.memory(share_with(8)).total() > work.memory(share_with(2)).total());
   CHECK(work.inference_flops(machine, share_with(2), 0) == 0);
-  CHECK(work.inference_flops(machine, share_with(2), 17) ==
-        2 * work.inference_flops(machine, share_with(2), 16));
+  const auto rows = [&](int64_t count) {
+    return work.inference_flops(machine, share_with(2), count);
+  };
+  CHECK(rows(2 * spec.batch_rows) == 2 * rows(spec.batch_rows));
+  CHECK(rows(spec.batch_rows + 1) == rows(spec.batch_rows) + rows(1));
+  CHECK(rows(1) < rows(spec.batch_rows) / 2);
 }
 
 TEST_CASE("experts in a run: every client pays for its own, and not for those of others") {
