@@ -236,8 +236,8 @@ void Experiment::make_workload(Problems& problems) {
     const auto modules = federation::modules_of(architecture_.layers, adapter_spec(s).targets);
     const auto bounds = scenario::expert_bounds(answer, scenario::client_count(s));
     initial_share_.experts = federation::first_experts(modules, answer.experts());
-    for (size_t client = 0; client < clients_.size(); ++client) {
-      if (answer.choice() != v1::ExpertAssignment::SCORES) break;
+    const bool looks = answer.choice() == v1::ExpertAssignment::SCORES;
+    for (size_t client = 0; looks && client < clients_.size(); ++client) {
       if (!clients_[client].auxiliary_rows->empty()) continue;
       problems.add("task.partition.min_rows", fmt::format("{}", s.task().partition().min_rows()),
                    fmt::format("leaves client {} a single training row and none to set aside, by "
