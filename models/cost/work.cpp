@@ -156,7 +156,7 @@ Backward layer_backward(const nn::Architecture& a, const TrainingPlan& plan, con
   return result;
 }
 
-double experts_forward_flops(const nn::Architecture& a, const TrainingPlan& plan, const Sizes& s) {
+double expert_forward_flops(const nn::Architecture& a, const TrainingPlan& plan, const Sizes& s) {
   const std::vector<int64_t> ranks = tuned_ranks(plan);
   double flops = 0;
   for (size_t layer = 0; layer < ranks.size(); ++layer) {
@@ -168,6 +168,12 @@ double experts_forward_flops(const nn::Architecture& a, const TrainingPlan& plan
     }
   }
   return flops;
+}
+
+// All adapters and experts, forward.
+double adapter_forward_flops(const nn::Architecture& a, const TrainingPlan& plan, const Sizes& s) {
+  const int64_t plain = all_adapter_parameters(a, plan) - expert_parameters(a, plan);
+  return 2 * s.tokens * static_cast<double>(plain) + expert_forward_flops(a, plan, s);
 }
 
 // The base and its head, forward; no adapters.
@@ -209,8 +215,7 @@ Work step_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
   const std::vector<int64_t> ranks = tuned_ranks(plan);
   if (!plan.full_tuning && plan.depth > 0) {
     const double parameters = static_cast<double>(all_adapter_parameters(architecture, plan));
-    const double plain = parameters - static_cast<double>(expert_parameters(architecture, plan));
-    work.forward_flops += 2 * s.tokens * plain + experts_forward_flops(architecture, plan, s);
+    work.forward_flops += adapter_forward_flops(architecture, plan, s);
     work.memory_bytes += 2 * s.bytes * parameters;  // read forward and backward
   }
   add_head_backward(architecture, plan, s, work);
@@ -240,10 +245,8 @@ Work inference_work(const nn::Architecture& architecture, const TrainingPlan& pl
   const Sizes s = sizes_of(architecture, plan);
   Work work = base_forward(architecture, plan, s);
   if (plan.full_tuning || plan.depth == 0) return work;
-  const double parameters = static_cast<double>(all_adapter_parameters(architecture, plan));
-  const double plain = parameters - static_cast<double>(expert_parameters(architecture, plan));
-  work.forward_flops += 2 * s.tokens * plain + experts_forward_flops(architecture, plan, s);
-  work.memory_bytes += s.bytes * parameters;
+  work.forward_flops += adapter_forward_flops(architecture, plan, s);
+  work.memory_bytes += s.bytes * static_cast<double>(all_adapter_parameters(architecture, plan));
   return work;
 }
 

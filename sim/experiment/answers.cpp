@@ -1,11 +1,35 @@
 // What the federation's answers are made from: shares of the model, and what they cost each client.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "sim/experiment/convert.h"
 #include "sim/experiment/experiment.h"
+#include "sim/scenario/expert_bounds.h"
 
 namespace fedclock::experiment {
+
+void Experiment::make_shares(scenario::Problems& problems) {
+  const v1::Scenario& s = scenario();
+  initial_share_ = client_share_ = {ranks_};
+  if (!s.federation().assignment().has_experts()) return;
+  const v1::ExpertAssignment& answer = s.federation().assignment().experts();
+  const auto modules = federation::modules_of(architecture_.layers, adapter_spec(s).targets);
+  const auto bounds = scenario::expert_bounds(answer, std::ssize(clients_));
+  initial_share_.experts = federation::first_experts(modules, answer.experts());
+  const bool looks = answer.choice() == v1::ExpertAssignment::SCORES;
+  for (size_t client = 0; looks && client < clients_.size(); ++client) {
+    if (!clients_[client].auxiliary_rows->empty()) continue;
+    problems.add("task.partition.min_rows", fmt::format("{}", s.task().partition().min_rows()),
+                 fmt::format("leaves client {} a single training row and none to set aside, by "
+                             "which experts choose: ask for more",
+                             client));
+    break;
+  }
+  client_share_.experts =
+      federation::first_experts(modules, std::min<int64_t>(bounds.most, answer.experts()));
+}
 
 learning::Share Experiment::share_of(int64_t depth) const {
   std::vector<int64_t> ranks = ranks_;

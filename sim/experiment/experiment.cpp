@@ -9,7 +9,6 @@
 #include "sim/experiment/convert.h"
 #include "sim/federation/schedule/schedule.h"
 #include "sim/scenario/check.h"
-#include "sim/scenario/expert_bounds.h"
 
 namespace fedclock::experiment {
 
@@ -230,24 +229,7 @@ void Experiment::make_workload(Problems& problems) {
   const v1::Scenario& s = scenario();
   ranks_ = federation::global_ranks(s.federation().assignment(), architecture_.layers,
                                     adapter_spec(s).rank);
-  initial_share_ = client_share_ = {ranks_};
-  if (s.federation().assignment().has_experts()) {
-    const v1::ExpertAssignment& answer = s.federation().assignment().experts();
-    const auto modules = federation::modules_of(architecture_.layers, adapter_spec(s).targets);
-    const auto bounds = scenario::expert_bounds(answer, scenario::client_count(s));
-    initial_share_.experts = federation::first_experts(modules, answer.experts());
-    const bool looks = answer.choice() == v1::ExpertAssignment::SCORES;
-    for (size_t client = 0; looks && client < clients_.size(); ++client) {
-      if (!clients_[client].auxiliary_rows->empty()) continue;
-      problems.add("task.partition.min_rows", fmt::format("{}", s.task().partition().min_rows()),
-                   fmt::format("leaves client {} a single training row and none to set aside, by "
-                               "which experts choose: ask for more",
-                               client));
-      break;
-    }
-    client_share_.experts =
-        federation::first_experts(modules, std::min<int64_t>(bounds.most, answer.experts()));
-  }
+  make_shares(problems);
   federation::WorkloadSpec spec;
   const bool other = s.timing().has_architecture();
   timed_name_ = other ? s.timing().architecture() : model_name();

@@ -80,6 +80,7 @@ class Experiment {
   void deal_rows(scenario::Problems& problems);
   void make_clients();
   void make_workload(scenario::Problems& problems);
+  void make_shares(scenario::Problems& problems);
   void time_clients();
   void add_costs(federation::AssignmentInputs& inputs) const;
   std::unique_ptr<platform::Platform> make_platform(kernel::Simulation& simulation) const;
