@@ -9,6 +9,7 @@
 #include <numeric>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "models/common/error.h"
 #include "models/common/random.h"
@@ -59,7 +60,12 @@ RawLabel label_of(const JsonRow& row, const std::string& field, int64_t line) {
 }
 
 void add_row(RawTable& table, const TableSpec& spec, Row row, RawLabel label) {
-  if (row.text.empty()) {
+  const InstructionSpec& instruction = spec.instruction;
+  if (instruction.open_responses() && row.response.empty()) {
+    fail_in_field(table.file, label.line, instruction.response_field, "value ''",
+                  "write a response, or leave the row out");
+  }
+  if (row.text.empty() && instruction.prompt.empty()) {
     fail_in_field(table.file, label.line, spec.text_field, "value ''",
                   "write a text, or leave the row out");
   }
@@ -67,12 +73,27 @@ void add_row(RawTable& table, const TableSpec& spec, Row row, RawLabel label) {
   if (!spec.label_field.empty()) table.labels.push_back(std::move(label));
 }
 
-void read_json_rows(const TextFile& file, const TableSpec& spec, RawTable& table) {
+constexpr std::string_view kPrompt = "task.files.instruction.prompt",
+                           kResponse = "task.files.instruction.response_field";
+
+void read_json_rows(const TextFile& file, const TableSpec& spec, const Instructions* instructions,
+                    RawTable& table) {
   for_each_line(file, [&](std::string_view line, int64_t number) {
     if (line.empty()) return;
     const JsonRow json_row(file.path, line, number);
     Row row;
-    row.text = json_row.text(spec.text_field, "task.files.text_field");
+    if (instructions == nullptr) {
+      row.text = json_row.text(spec.text_field, "task.files.text_field");
+    } else {
+      const auto field = [&](const std::string& name) -> std::optional<std::string> {
+        if (!json_row.object().contains(name)) return std::nullopt;
+        return json_row.name(name, kPrompt);
+      };
+      row.text = instructions->prompt(field, file.path, number);
+    }
+    if (spec.instruction.open_responses()) {
+      row.response = json_row.text(spec.instruction.response_field, kResponse);
+    }
     if (!spec.pair_field.empty()) {
       row.pair = json_row.text(spec.pair_field, "task.files.pair_field");
     }
@@ -86,17 +107,32 @@ void read_json_rows(const TextFile& file, const TableSpec& spec, RawTable& table
   });
 }
 
-void read_table_rows(const TextFile& file, const TableSpec& spec, RawTable& table) {
-  int text = -1, pair = -1, label = -1, domain = -1;
+void read_table_rows(const TextFile& file, const TableSpec& spec, const Instructions* instructions,
+                     RawTable& table) {
+  int text = -1, response = -1, pair = -1, label = -1, domain = -1;
+  bool first = true;
   for_each_record(file, [&](const Record& header, const Record& record, int64_t line) {
-    if (text < 0) {
-      text = column_of(file, header, spec.text_field, "task.files.text_field");
+    if (std::exchange(first, false)) {
+      if (instructions == nullptr) {
+        text = column_of(file, header, spec.text_field, "task.files.text_field");
+      }
+      response = column_of(file, header, spec.instruction.response_field, kResponse);
       pair = column_of(file, header, spec.pair_field, "task.files.pair_field");
       label = column_of(file, header, spec.label_field, "task.files.label_field");
       domain = column_of(file, header, spec.domain_field, "task.files.domain_field");
     }
     Row row;
-    row.text = record[text];
+    if (instructions == nullptr) {
+      row.text = record[text];
+    } else {
+      const auto field = [&](const std::string& name) -> std::optional<std::string> {
+        const auto found = std::find(header.begin(), header.end(), name);
+        if (found == header.end()) return std::nullopt;
+        return record[static_cast<size_t>(found - header.begin())];
+      };
+      row.text = instructions->prompt(field, file.path, line);
+    }
+    if (response >= 0) row.response = record[response];
     if (pair >= 0) row.pair = record[pair];
     if (domain >= 0) row.domain = record[domain];
     const std::string label_text = label >= 0 ? record[label] : "";
@@ -108,8 +144,9 @@ void read_table_rows(const TextFile& file, const TableSpec& spec, RawTable& tabl
   });
 }
 
-RawTable read_raw(const TableSpec& spec, const std::filesystem::path& path) {
-  ensure(!spec.text_field.empty(), "a table needs a text field");
+RawTable read_raw(const TableSpec& spec, const Instructions* instructions,
+                  const std::filesystem::path& path) {
+  ensure(instructions != nullptr || !spec.text_field.empty(), "a table needs a text field");
   const std::string kind = path.extension().string();
   if (kind != ".jsonl" && kind != ".tsv" && kind != ".csv") {
     throw InputError(fmt::format("{}: unknown kind of file '{}': give rows as .jsonl, .tsv or .csv",
@@ -119,9 +156,9 @@ RawTable read_raw(const TableSpec& spec, const std::filesystem::path& path) {
   require_utf8(file);
   RawTable table{path, spec.label_field, {}, {}};
   if (kind == ".jsonl") {
-    read_json_rows(file, spec, table);
+    read_json_rows(file, spec, instructions, table);
   } else {
-    read_table_rows(file, spec, table);
+    read_table_rows(file, spec, instructions, table);
   }
   if (table.rows.empty()) {
     throw InputError(path.string() + ": no rows: give a file with at least one row");
@@ -265,18 +302,43 @@ void require_training_rows(const RawTable& train, const RawTable& test,
 
 }  // namespace
 
+namespace {
+
+std::optional<Instructions> instructions_of(const TableSpec& spec) {
+  if (spec.instruction.prompt.empty()) return std::nullopt;
+  return Instructions(spec.instruction);
+}
+
+Dataset dataset_of(RawTable table, const std::vector<std::string>& classes,
+                   const InstructionSpec& instruction) {
+  const bool open = instruction.open_responses();
+  for (Row& row : table.rows) {
+    if (instruction.prompt.empty() || open) continue;
+    ensure(row.label >= 0, "a row without a class, whose name would be its response");
+    row.response = classes[static_cast<size_t>(row.label)];
+  }
+  return {std::move(table.rows), classes, open};
+}
+
+}  // namespace
+
 Dataset read_table(const TableSpec& spec) {
-  RawTable table = read_raw(spec, spec.file);
-  std::vector<std::string> classes = resolve_labels(spec, {&table});
-  return {std::move(table.rows), std::move(classes)};
+  const std::optional<Instructions> instructions = instructions_of(spec);
+  RawTable table = read_raw(spec, instructions ? &*instructions : nullptr, spec.file);
+  const std::vector<std::string> classes = resolve_labels(spec, {&table});
+  return dataset_of(std::move(table), classes, spec.instruction);
 }
 
 TrainAndTest read_train_and_test(const TableSpec& spec, const std::filesystem::path& test_file) {
-  RawTable train = read_raw(spec, spec.file);
-  RawTable test = read_raw(spec, test_file);
+  const std::optional<Instructions> instructions = instructions_of(spec);
+  const Instructions* prompts = instructions ? &*instructions : nullptr;
+  RawTable train = read_raw(spec, prompts, spec.file);
+  RawTable test = read_raw(spec, prompts, test_file);
   const std::vector<std::string> classes = resolve_labels(spec, {&train, &test});
-  if (spec.classes.empty()) require_training_rows(train, test, classes);
-  return {{std::move(train.rows), classes}, {std::move(test.rows), classes}};
+  const bool learnt = !spec.instruction.open_responses();  // classes are
+  if (spec.classes.empty() && learnt) require_training_rows(train, test, classes);
+  return {dataset_of(std::move(train), classes, spec.instruction),
+          dataset_of(std::move(test), classes, spec.instruction)};
 }
 
 namespace {

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "models/data/instructions.h"
 #include "models/data/row.h"
 
 namespace fedclock::data {
@@ -23,6 +24,7 @@ struct TableSpec {
   std::string label_field = "label";  // empty: rows have no labels
   std::string domain_field;           // empty: no domains
   std::vector<std::string> classes;   // names in label order; empty: taken from the labels
+  InstructionSpec instruction{};      // with a prompt, which takes the place of the texts
 };
 
 // Rows in file order; the classes are those of this file alone.

@@ -9,6 +9,7 @@ Digest content_digest(const Dataset& set) {
     digest.add(row.text).add(row.pair).add(row.response).add(row.label).add(row.domain);
   }
   for (const std::string& name : set.classes) digest.add(name);
+  if (set.open_responses) digest.add("open responses");
   return digest.finish();
 }
 

@@ -19,6 +19,8 @@ struct Row {
 struct Dataset {
   std::vector<Row> rows;             // in file order
   std::vector<std::string> classes;  // names, in label order
+  // Responses are of their own, and not the names of the classes.
+  bool open_responses = false;
 };
 
 // Name of the content: texts, labels, domains and class names, in order.

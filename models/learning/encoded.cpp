@@ -8,12 +8,25 @@ namespace fedclock::learning {
 
 namespace {
 
+// `start prompt response`, the prompt's last tokens where it has more than `room`.
+EncodedRow after_prompt(const data::Row& row, const data::Tokenizer& tokenizer, int64_t room,
+                        const std::vector<int32_t>& response) {
+  const std::vector<int32_t> prompt = tokenizer.encode(row.text);
+  const int64_t kept = std::min(std::ssize(prompt), room);
+  EncodedRow encoded;
+  encoded.ids.push_back(tokenizer.start());
+  encoded.ids.insert(encoded.ids.end(), prompt.end() - kept, prompt.end());
+  encoded.response_begin = static_cast<int32_t>(encoded.ids.size());
+  encoded.ids.insert(encoded.ids.end(), response.begin(), response.end());
+  encoded.types.assign(encoded.ids.size(), 0);
+  return encoded;
+}
+
 // `longest_answer`: tokens of the longest of the classes' answers, for which there must be room
 // too, because evaluation puts each of them behind the prompt.
-EncodedRow encode_response(const data::Row& row, const data::Tokenizer& tokenizer,
-                           int64_t max_tokens, size_t longest_answer) {
-  const std::vector<int32_t> prompt = tokenizer.encode(row.text);
-  const std::vector<int32_t> response = tokenizer.encode(row.response);
+EncodedRow encode_answer(const data::Row& row, const data::Tokenizer& tokenizer, int64_t max_tokens,
+                         size_t longest_answer) {
+  std::vector<int32_t> response = tokenizer.encode(row.response);
   const auto fixed =
       static_cast<int64_t>(std::max(response.size(), longest_answer)) + 2;  // start and end
   if (fixed > max_tokens) {
@@ -21,30 +34,37 @@ EncodedRow encode_response(const data::Row& row, const data::Tokenizer& tokenize
                      "\" alone is longer than task.max_tokens (" + std::to_string(max_tokens) +
                      "): raise max_tokens");
   }
-  const auto room = static_cast<size_t>(max_tokens - fixed);
-  const size_t skipped = prompt.size() > room ? prompt.size() - room : 0;
-  EncodedRow encoded;
-  encoded.ids.push_back(tokenizer.start());
-  encoded.ids.insert(encoded.ids.end(), prompt.begin() + static_cast<int64_t>(skipped),
-                     prompt.end());
-  encoded.response_begin = static_cast<int32_t>(encoded.ids.size());
-  encoded.ids.insert(encoded.ids.end(), response.begin(), response.end());
-  encoded.ids.push_back(tokenizer.end());
-  encoded.types.assign(encoded.ids.size(), 0);
-  return encoded;
+  response.push_back(tokenizer.end());
+  return after_prompt(row, tokenizer, max_tokens - fixed, response);
+}
+
+EncodedRow encode_open_response(const data::Row& row, const data::Tokenizer& tokenizer,
+                                int64_t max_tokens, int64_t max_response_tokens) {
+  std::vector<int32_t> response = tokenizer.encode(row.response);
+  response.push_back(tokenizer.end());
+  if (std::ssize(response) > max_response_tokens) {
+    response.resize(static_cast<size_t>(max_response_tokens));
+  }
+  return after_prompt(row, tokenizer, max_tokens - 1 - max_response_tokens, response);
 }
 
 }  // namespace
 
 EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer,
-                  int64_t max_tokens, int64_t token_types) {
+                  int64_t max_tokens, int64_t token_types, int64_t max_response_tokens) {
   EncodedSet set;
   set.classes = static_cast<int64_t>(dataset.classes.size());
   set.rows.reserve(dataset.rows.size());
+  const bool open = dataset.open_responses;
   const bool responses = std::any_of(dataset.rows.begin(), dataset.rows.end(),
                                      [](const data::Row& row) { return !row.response.empty(); });
+  if (open) {
+    ensure(max_response_tokens >= 1 && max_response_tokens < max_tokens,
+           "no room for a prompt or for a response");
+    set.max_response_tokens = max_response_tokens;
+  }
   size_t longest_answer = 0;
-  if (responses) {
+  if (responses && !open) {
     for (const std::string& name : dataset.classes) {
       set.answers.push_back(tokenizer.encode(name));
       longest_answer = std::max(longest_answer, set.answers.back().size());
@@ -53,8 +73,11 @@ EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer
   for (const data::Row& row : dataset.rows) {
     ensure(row.label >= 0 && row.label < set.classes, "a row without one of the classes");
     EncodedRow encoded;
-    if (responses) {
-      encoded = encode_response(row, tokenizer, max_tokens, longest_answer);
+    if (open) {
+      encoded = encode_open_response(row, tokenizer, max_tokens, max_response_tokens);
+      set.references.push_back(row.response);
+    } else if (responses) {
+      encoded = encode_answer(row, tokenizer, max_tokens, longest_answer);
     } else {
       data::EncodedRow text = data::encode_row(tokenizer, row, static_cast<int32_t>(max_tokens));
       encoded.ids = std::move(text.ids);

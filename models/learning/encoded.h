@@ -24,17 +24,25 @@ struct EncodedRow {
 struct EncodedSet {
   std::vector<EncodedRow> rows;
   int64_t classes = 0;
-  // Token ids of each class's answer, for rows with responses; empty otherwise.
+  // Token ids of each class's answer, for rows with responses that are classes' names; empty
+  // otherwise.
   std::vector<std::vector<int32_t>> answers;
+  // Of rows with responses of their own: these, whole; empty otherwise. And how many tokens one
+  // has at most, its end included.
+  std::vector<std::string> references;
+  int64_t max_response_tokens = 0;
 
-  bool has_responses() const { return !answers.empty(); }
+  bool has_open_responses() const { return !references.empty(); }
+  bool has_responses() const { return !answers.empty() || has_open_responses(); }
 };
 
 // Cuts rows to max_tokens. Rows with a response become `start prompt response end`, the prompt
-// cut from its beginning where there is no room; the classes' names are the answers. Where the
-// base knows fewer than two token types (RoBERTa one, GPT-2 none), all tokens are of type 0.
+// cut from its beginning where there is no room; the classes' names are the answers. Responses of
+// their own are cut to max_response_tokens, the end included, for which every prompt leaves room.
+// Where the base knows fewer than two token types (RoBERTa one, GPT-2 none), all tokens are of
+// type 0.
 EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer,
-                  int64_t max_tokens, int64_t token_types);
+                  int64_t max_tokens, int64_t token_types, int64_t max_response_tokens = 0);
 
 // Pointers to these rows of the set.
 std::vector<const EncodedRow*> rows_of(const EncodedSet& set, std::span<const int32_t> rows);

@@ -4,9 +4,12 @@
 #include <optional>
 #include <vector>
 
+#include "models/common/error.h"
 #include "models/learning/batch_gradients.h"
+#include "models/learning/decode.h"
 #include "models/learning/loss.h"
 #include "models/learning/reference.h"
+#include "models/learning/rouge.h"
 
 namespace fedclock::learning {
 
@@ -44,7 +47,7 @@ class Evaluation {
 void add_classes(Evaluation& evaluation, std::span<const EncodedRow* const> rows,
                  EvaluationSums& sums) {
   const TargetLosses result = evaluation.losses(rows);
-  sums.correct += result.correct;
+  sums.score += static_cast<double>(result.correct);
   for (const double loss : result.losses) sums.loss += loss;
 }
 
@@ -60,6 +63,38 @@ std::vector<EncodedRow> with_answers(const EncodedSet& set, const EncodedRow& ro
     filled.push_back(std::move(with_answer));
   }
   return filled;
+}
+
+void add_open_losses(Evaluation& evaluation, std::span<const EncodedRow* const> rows,
+                     EvaluationSums& sums) {
+  const TargetLosses result = evaluation.losses(rows);
+  auto loss = result.losses.begin();
+  for (const EncodedRow* row : rows) {
+    const int64_t tokens = row->response_tokens();
+    double total = 0;
+    for (int64_t i = 0; i < tokens; ++i) total += *loss++;
+    sums.loss += total / static_cast<double>(tokens);
+  }
+}
+
+// Of what is written after the prompts of these rows of the set.
+void add_rouge(const LearningTask& task, const nn::TensorMap& state, const EncodedSet& set,
+               std::span<const int32_t> rows, EvaluationSums& sums) {
+  ensure(task.tokenizer != nullptr, "responses of their own without a tokeniser");
+  const data::Tokenizer& tokenizer = *task.tokenizer;
+  const Decoding how{.end = tokenizer.end(),
+                     .most_tokens = set.max_response_tokens,
+                     .vocabulary = tokenizer.size()};
+  const auto most = static_cast<size_t>(task.evaluation_rows);
+  for (size_t begin = 0; begin < rows.size(); begin += most) {
+    const auto some = rows.subspan(begin, std::min(most, rows.size() - begin));
+    const Decoded decoded = decode_greedily(task, state, rows_of(set, some), how);
+    sums.buffer_bytes = std::max(sums.buffer_bytes, decoded.buffer_bytes);
+    for (size_t i = 0; i < some.size(); ++i) {
+      sums.score += rouge_l(tokenizer.decode(decoded.written[i]),
+                            set.references[static_cast<size_t>(some[i])]);
+    }
+  }
 }
 
 void add_answers(Evaluation& evaluation, const EncodedSet& set,
@@ -86,15 +121,13 @@ void add_answers(Evaluation& evaluation, const EncodedSet& set,
     const auto first = total.begin() + static_cast<int64_t>(r * classes);
     const auto best = std::min_element(first, first + static_cast<int64_t>(classes)) - first;
     const size_t own = r * classes + static_cast<size_t>(rows[r]->label);
-    sums.correct += best == rows[r]->label;
+    sums.score += best == rows[r]->label ? 1 : 0;
     sums.loss += total[own] / tokens[own];
   }
 }
 
-}  // namespace
-
-EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, const EncodedSet& set,
-                        std::span<const int32_t> rows) {
+EvaluationSums sums_without_decoding(const LearningTask& task, const nn::TensorMap& state,
+                                     const EncodedSet& set, std::span<const int32_t> rows) {
   Evaluation evaluation(task, state);
   auto chosen = rows_of(set, rows);
   if (!task.trunk) {  // which pads rows to the longest
@@ -106,7 +139,9 @@ EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, co
   for (size_t begin = 0; begin < chosen.size();) {
     const auto part = std::span<const EncodedRow* const>(chosen).subspan(begin);
     const size_t count = evaluation.rows_at_once(part);
-    if (set.has_responses()) {
+    if (set.has_open_responses()) {
+      add_open_losses(evaluation, part.first(count), sums);
+    } else if (set.has_responses()) {
       add_answers(evaluation, set, part.first(count), sums);
     } else {
       add_classes(evaluation, part.first(count), sums);
@@ -116,6 +151,20 @@ EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, co
   }
   sums.buffer_bytes = evaluation.buffer_bytes();
   return sums;
+}
+
+}  // namespace
+
+EvaluationSums evaluate(const LearningTask& task, const nn::TensorMap& state, const EncodedSet& set,
+                        std::span<const int32_t> rows) {
+  EvaluationSums sums = sums_without_decoding(task, state, set, rows);
+  if (set.has_open_responses()) add_rouge(task, state, set, rows, sums);
+  return sums;
+}
+
+double loss_of(const LearningTask& task, const nn::TensorMap& state, const EncodedSet& set,
+               std::span<const int32_t> rows) {
+  return sums_without_decoding(task, state, set, rows).loss;
 }
 
 }  // namespace fedclock::learning

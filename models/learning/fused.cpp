@@ -54,7 +54,7 @@ class Fused : public StateFunction {
         if (i == 0 && j == 0) continue;
         const double w1 = static_cast<double>(i) / kSteps, w2 = static_cast<double>(j) / kSteps;
         nn::TensorMap candidate = mixed(shared, own, w1, w2);
-        double loss = evaluate(with_base, candidate, *with_base.train, *rows_).loss;
+        double loss = loss_of(with_base, candidate, *with_base.train, *rows_);
         if (std::isnan(loss)) loss = std::numeric_limits<double>::infinity();
         if (loss < least || best.tensors.empty()) {
           best = {std::move(candidate), {w1, w2}};

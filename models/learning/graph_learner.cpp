@@ -60,10 +60,11 @@ class LazyTask {
     const int64_t types = base.architecture.token_types;
     const auto encoded = [&](const data::Dataset& set) {
       return std::make_shared<const EncodedSet>(
-          encode(set, *base.tokenizer, spec_.max_tokens, types));
+          encode(set, *base.tokenizer, spec_.max_tokens, types, spec_.max_response_tokens));
     };
     task_.train = encoded(spec_.train);
     task_.test = encoded(spec_.test);
+    task_.tokenizer = base.tokenizer;
     // Where a vocabulary has no padding token (GPT-2), any token will do: it is masked out.
     task_.pad = std::max(0, base.tokenizer->pad());
     task_.evaluation_rows = spec_.evaluation_rows;
@@ -89,6 +90,7 @@ Digest task_name(const LearnerSpec& spec) {
   for (const nn::Target target : spec.adapter.targets) name.add(static_cast<int>(target));
   name.add(static_cast<int>(spec.precision)).add(static_cast<int>(spec.device));
   name.add(spec.evaluation_rows);  // a pass: it changes the last digits of a loss
+  if (spec.train.open_responses) name.add(spec.max_response_tokens);
   if (spec.adapter.top_experts != nn::AdapterSpec().top_experts) name.add(spec.adapter.top_experts);
   return name.finish();
 }
@@ -219,14 +221,14 @@ class GraphLearner : public Learner {
   }
 
   Metrics metrics(const Value& evaluation) override {
-    double rows = 0, correct = 0, loss = 0;  // whole numbers are exact
+    double rows = 0, score = 0, loss = 0;
     for (const Graph::Handle& part : evaluation->parts) {
       const std::vector<double> sums = graph_.numbers(part);
       rows += sums.at(0);
-      correct += sums.at(1);
+      score += sums.at(1);
       loss += sums.at(2);
     }
-    return {correct / rows, loss / rows, static_cast<int64_t>(rows)};
+    return {score / rows, loss / rows, static_cast<int64_t>(rows)};
   }
 
   TrainingNumbers training_numbers(const Value& update) override {
@@ -315,8 +317,7 @@ class GraphLearner : public Learner {
       const EvaluationSums sums = learning::evaluate(
           t, *inputs.front(), source == RowSource::kTrain ? *t.train : *t.test, chunk);
       task->note_buffers(sums.buffer_bytes);
-      return Outcome{
-          {}, {static_cast<double>(sums.rows), static_cast<double>(sums.correct), sums.loss}};
+      return Outcome{{}, {static_cast<double>(sums.rows), sums.score, sums.loss}};
     };
     const Digest name =
         evaluation_name(name_, Graph::name(state), source, chunk, task_->spec().evaluation_rows);

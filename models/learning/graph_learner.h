@@ -21,6 +21,7 @@ struct LearnerSpec {
   nn::AdapterSpec adapter;
   data::Dataset train, test;                       // rows of the clients; rows of the server
   int64_t max_tokens = 64;                         // a row is cut to
+  int64_t max_response_tokens = 0;                 // of rows with responses of their own
   int64_t evaluation_rows = 128;                   // rows a forward pass
   std::string numerics;                            // learning_libraries(): other ones, other values
   nn::Precision precision = nn::Precision::kFp32;  // of Device::kCpu

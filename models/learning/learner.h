@@ -64,8 +64,9 @@ struct TrainingNumbers {
 };
 
 struct Metrics {
-  double accuracy = 0;  // share of rows, 0 to 1
-  double loss = 0;      // mean over rows, nats
+  // Share of rows; or of rows with responses of their own the mean ROUGE-L. 0 to 1.
+  double accuracy = 0;
+  double loss = 0;  // mean over rows, nats
   int64_t rows = 0;
 };
 
@@ -112,8 +113,8 @@ class Learner {
   virtual TrainingNumbers training_numbers(const Value& update) = 0;
   virtual std::vector<double> numbers(const Value& value) = 0;
   virtual Digest content_digest(const Value& state) = 0;
-  // Writes a state as a PEFT adapter folder; experts and routers, for which PEFT has no place, beside
-  // it as experts.safetensors, by their own names.
+  // Writes a state as a PEFT adapter folder; experts and routers, for which PEFT has no place,
+  // beside it as experts.safetensors, by their own names.
   virtual void save(const Value& state, const std::filesystem::path& folder) = 0;
 
   virtual JobCounts counts() const = 0;

@@ -21,7 +21,8 @@ struct LearningTask {
   std::shared_ptr<const nn::Trunk> trunk;        // the same, by the fast path: Device::kCpu only
   std::shared_ptr<const nn::TensorMap> weights;  // of both, on the base's device
   nn::AdapterSpec adapter;
-  std::shared_ptr<const EncodedSet> train, test;  // rows of the clients; rows of the server
+  std::shared_ptr<const EncodedSet> train, test;     // rows of the clients; rows of the server
+  std::shared_ptr<const data::Tokenizer> tokenizer;  // only for rows with responses of their own
   int32_t pad = 0;
   int64_t evaluation_rows = 128;  // most rows of a forward pass
 

@@ -125,13 +125,17 @@ class Training {
     trained_.push_back({name, layer});
   }
 
+  void add_pair(const std::string& pair, size_t layer) {
+    if (job_.trained.a) add(name_of_a(pair), layer);
+    if (job_.trained.b) add(name_of_b(pair), layer);
+  }
+
   void add_layer(size_t layer) {
     for (const nn::Target target : nn::kAllTargets) {
       const nn::Module module{static_cast<int64_t>(layer), target};
       const std::string pair = nn::layer_tensor(module.layer, nn::target_name(target));
       const std::string a = name_of_a(pair), b = name_of_b(pair);
-      if (job_.trained.a) add(a, layer);
-      if (job_.trained.b) add(b, layer);
+      add_pair(pair, layer);
       add_experts(module, pair);
       const auto found = start_.find(a);
       if (job_.tail_lambda == 0 || found == start_.end()) continue;
@@ -144,9 +148,7 @@ class Training {
     if (own == job_.trained.experts.end()) return;
     const auto layer = static_cast<size_t>(module.layer);
     for (const int32_t expert : own->second) {
-      const std::string pair = nn::expert_name(map, expert);
-      if (job_.trained.a) add(name_of_a(pair), layer);
-      if (job_.trained.b) add(name_of_b(pair), layer);
+      add_pair(nn::expert_name(map, expert), layer);
     }
     if (job_.trained.routers) add(nn::router_name(map), layer);
   }

@@ -38,6 +38,13 @@ class Sequences {
     std::vector<float>& kept = of(layer, sequence);
     return {kept.data(), static_cast<int64_t>(kept.size()) / width_, width_};
   }
+  int64_t bytes() const {
+    size_t floats = 0;
+    for (const auto& of_layer : kept_) {
+      for (const std::vector<float>& values : of_layer) floats += values.capacity();
+    }
+    return static_cast<int64_t>(floats * sizeof(float));
+  }
   // All layers have seen so many more tokens of each sequence.
   void end_pass(const std::vector<int64_t>& offsets) {
     for (size_t s = 0; s < tokens_.size(); ++s) tokens_[s] += offsets[s + 1] - offsets[s];

@@ -111,6 +111,12 @@ nn::Precision learning_precision(const v1::Scenario& scenario) {
   return scenario.precision() == v1::BF16 ? nn::Precision::kBf16 : nn::Precision::kFp32;
 }
 
+int64_t max_response_tokens(const v1::Task& task) {
+  const v1::Instruction& instruction = task.files().instruction();
+  return instruction.has_max_response_tokens() ? instruction.max_response_tokens()
+                                               : task.max_tokens() / 2;
+}
+
 int64_t bytes_per_element(v1::Precision precision) { return precision == v1::FP16 ? 2 : 4; }
 
 int64_t optimizer_moments(const v1::Local& local) {

@@ -31,6 +31,8 @@ data::PartitionSpec partition_spec(const v1::Scenario& scenario);
 // The device in a power mode (empty: its first), with the peak of the precision.
 cost::Machine machine(const v1::Device& device, const std::string& mode, v1::Precision precision);
 nn::Precision learning_precision(const v1::Scenario& scenario);
+// Of rows with responses of their own.
+int64_t max_response_tokens(const v1::Task& task);
 int64_t bytes_per_element(v1::Precision precision);
 int64_t optimizer_moments(const v1::Local& local);
 

@@ -76,6 +76,19 @@ fs::path Experiment::data_path(const std::string& folder, const std::string& fil
   return base / file;
 }
 
+data::InstructionSpec Experiment::instruction_spec(const v1::FileTask& files) const {
+  const v1::Instruction& from = files.instruction();
+  data::InstructionSpec spec{.prompt = from.prompt(),
+                             .short_prompt = from.short_prompt(),
+                             .response_field = from.response_field(),
+                             .join_field = from.join().field()};
+  if (from.has_join()) {
+    spec.join_file =
+        data_path(files.folder(), from.join().file(), "task.files.instruction.join.file");
+  }
+  return spec;
+}
+
 void Experiment::read_data(Problems& problems) {
   const v1::Task& task = scenario().task();
   if (task.has_synthetic()) {
@@ -95,6 +108,7 @@ void Experiment::read_data(Problems& problems) {
     spec.label_field = files.label_field();
     spec.domain_field = files.domain_field();
     spec.classes.assign(files.classes().begin(), files.classes().end());
+    if (files.has_instruction()) spec.instruction = instruction_spec(files);
     data_ =
         data::read_train_and_test(spec, data_path(files.folder(), files.test(), "task.files.test"));
     if (files.validation_rows() > 0) {
@@ -110,6 +124,7 @@ void Experiment::read_data(Problems& problems) {
 
 // Readers see to it for all rows; a draw of few may leave a class without any.
 void Experiment::require_training_rows(Problems& problems) const {
+  if (data_.train.open_responses) return;  // labels are not learnt
   std::vector<bool> learnt(data_.train.classes.size(), false);
   for (const data::Row& row : data_.train.rows) {
     if (row.label >= 0) learnt[row.label] = true;
@@ -136,10 +151,13 @@ void Experiment::read_architecture(Problems& problems) {
   }
   try {
     architecture_ = nn::read_config(fs::path(model.folder()) / "config.json");
-    if (architecture_.kind == nn::Kind::kEncoder && has_responses()) {
-      problems.add("task.synthetic.form", "INSTRUCTION",
-                   "the model is an encoder, which sees the answer before it gives one: use a "
-                   "decoder, or CLASSIFICATION");
+    if (architecture_.kind == nn::Kind::kEncoder && scenario::has_responses(scenario().task())) {
+      const bool made = scenario().task().has_synthetic();
+      problems.add(made ? "task.synthetic.form" : "task.files.instruction",
+                   made ? "INSTRUCTION" : "",
+                   fmt::format("the model is an encoder, which sees the answer before it gives "
+                               "one: use a decoder, or {}",
+                               made ? "CLASSIFICATION" : "leave `instruction` out"));
     }
     for (const std::string& missing : learning::missing_base_files(model.folder())) {
       problems.add("model.folder", model.folder(), missing);
@@ -182,10 +200,6 @@ void Experiment::check_corpus(Problems& problems) const {
       return;  // there is no folder for any of them
     }
   }
-}
-
-bool Experiment::has_responses() const {
-  return scenario().task().synthetic().form() == v1::SyntheticTask::INSTRUCTION;
 }
 
 void Experiment::deal_rows(Problems& problems) {
@@ -236,7 +250,8 @@ void Experiment::make_workload(Problems& problems) {
   spec.timed = other ? cost::architecture_preset(s.timing().architecture()) : architecture_;
   spec.learning_layers = architecture_.layers;
   spec.adapter = adapter_spec(s);
-  spec.head_outputs = has_responses() ? 0 : static_cast<int64_t>(data_.train.classes.size());
+  spec.head_outputs =
+      scenario::has_responses(s.task()) ? 0 : static_cast<int64_t>(data_.train.classes.size());
   const v1::Local& local = s.federation().local();
   spec.batch_rows = s.timing().has_batch_size() ? s.timing().batch_size() : local.batch_size();
   spec.sequence_tokens =
@@ -294,6 +309,7 @@ std::unique_ptr<learning::Learner> Experiment::learner(const learning::BaseRepor
   spec.train = data_.train;
   spec.test = data_.test;
   spec.max_tokens = scenario().task().max_tokens();
+  spec.max_response_tokens = max_response_tokens(scenario().task());
   spec.evaluation_rows = scenario().evaluation().batch_size();
   spec.numerics = options_.numerics;
   spec.precision = learning_precision(scenario());
@@ -350,6 +366,7 @@ v1::Result Experiment::description() {
   }
   if (s.platform().has_server()) add_assumptions(s.platform().server().device());
   for (const std::string& note : fit_.notes) result.add_notes(note);
+  if (data_.train.open_responses) result.set_metric("rouge_l");
   for (const std::string& name : data_.train.classes) result.add_classes(name);
   for (size_t i = 0; i < clients_.size(); ++i) {
     v1::ClientSummary& client = *result.add_clients();

@@ -76,6 +76,7 @@ class Experiment {
 
  private:
   void read_data(scenario::Problems& problems);
+  data::InstructionSpec instruction_spec(const v1::FileTask& files) const;
   void read_architecture(scenario::Problems& problems);
   void deal_rows(scenario::Problems& problems);
   void make_clients();
@@ -86,7 +87,6 @@ class Experiment {
   std::unique_ptr<platform::Platform> make_platform(kernel::Simulation& simulation) const;
   void add_off_times(platform::Platform& world, v1::Result& result) const;
   void check_corpus(scenario::Problems& problems) const;
-  bool has_responses() const;  // rows are answered in words, not classified
   std::filesystem::path data_path(const std::string& folder, const std::string& file,
                                   const std::string& field) const;
   std::vector<std::string> corpus() const;

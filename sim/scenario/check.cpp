@@ -150,6 +150,11 @@ int64_t client_count(const v1::Scenario& scenario) {
   return clients;
 }
 
+bool has_responses(const v1::Task& task) {
+  return task.synthetic().form() == v1::SyntheticTask::INSTRUCTION ||
+         task.files().has_instruction();
+}
+
 std::optional<int64_t> learning_layers(const v1::Scenario& scenario) {
   const v1::Architecture& architecture = scenario.model().pretrain().architecture();
   if (!architecture.has_layers() || architecture.layers() < 1) return std::nullopt;

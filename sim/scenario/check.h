@@ -78,6 +78,8 @@ std::vector<int> modes_used(const v1::DeviceGroup& group);
 
 // Numbers of clients: devices over all groups.
 int64_t client_count(const v1::Scenario& scenario);
+// Whether rows are answered in words, and not classified.
+bool has_responses(const v1::Task& task);
 // Layers of the learning model, where the scenario itself says them.
 std::optional<int64_t> learning_layers(const v1::Scenario& scenario);
 

@@ -66,8 +66,9 @@ void check_architecture(const v1::Pretraining& pretraining, const Fields& archit
 std::string corpus_of(const v1::FileTask& task) {
   std::string text = "files { ";
   if (task.has_folder()) text += fmt::format("folder: {} ", in_quotes(task.folder()));
-  text +=
-      fmt::format("files: {} fields: {}", in_quotes(task.train()), in_quotes(task.text_field()));
+  text += fmt::format("files: {}", in_quotes(task.train()));
+  if (task.has_instruction()) return text + " }";
+  text += fmt::format(" fields: {}", in_quotes(task.text_field()));
   if (!task.pair_field().empty()) text += fmt::format(" fields: {}", in_quotes(task.pair_field()));
   return text + " }";
 }
@@ -191,12 +192,18 @@ void check_model(const v1::Scenario& scenario, Problems& problems) {
   if (scenario.model().has_adapter()) {
     check_adapter(scenario, model.child("adapter"), problems);
   }
-  const Fields synthetic(scenario.task().synthetic(), "task.synthetic", problems);
-  if (scenario.task().synthetic().form() == v1::SyntheticTask::INSTRUCTION &&
-      scenario.model().pretrain().architecture().kind() == v1::Architecture::ENCODER) {
-    synthetic.problem("form",
-                      "an encoder writes no answers; set model.pretrain.architecture.kind to "
-                      "DECODER, or the form to CLASSIFICATION");
+  if (scenario.model().pretrain().architecture().kind() != v1::Architecture::ENCODER ||
+      !has_responses(scenario.task())) {
+    return;
+  }
+  const std::string what =
+      "an encoder writes no answers; set model.pretrain.architecture.kind to DECODER, or ";
+  if (scenario.task().has_synthetic()) {
+    const Fields synthetic(scenario.task().synthetic(), "task.synthetic", problems);
+    synthetic.problem("form", what + "the form to CLASSIFICATION");
+  } else {
+    const Fields files(scenario.task().files(), "task.files", problems);
+    files.problem("instruction", what + "leave it out");
   }
 }
 

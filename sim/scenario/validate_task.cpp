@@ -5,6 +5,7 @@
 #include <limits>
 #include <set>
 
+#include "models/data/instructions.h"
 #include "sim/scenario/check.h"
 #include "sim/scenario/suggest.h"
 
@@ -45,6 +46,43 @@ void check_file_task(const v1::FileTask& task, const Fields& files, Problems& pr
     problems.add(item_path(files.path("classes"), i), in_quotes(task.classes(i)),
                  "stands in the list twice; each class has one name");
   }
+}
+
+void check_instruction(const v1::Task& task, const Fields& files) {
+  if (!task.files().has_instruction()) return;
+  const v1::Instruction& instruction = task.files().instruction();
+  const Fields fields = files.child("instruction");
+  if (fields.require("prompt", "write a text with {fields} of the rows") &&
+      instruction.prompt().empty()) {
+    fields.problem("prompt", "is empty: write a text with {fields} of the rows");
+  }
+  for (const auto& [name, text] : {std::pair("prompt", instruction.prompt()),
+                                   std::pair("short_prompt", instruction.short_prompt())}) {
+    const std::string mistake = data::mistake_in_prompt(text);
+    if (!mistake.empty()) fields.problem(name, mistake);
+  }
+  for (const char* text : {"text_field", "pair_field"}) {
+    if (!files.has(text)) continue;
+    files.problem(text, "is not used: instruction.prompt says what of a row is read; remove one");
+  }
+  if (fields.has("response_field") && instruction.response_field().empty()) {
+    fields.problem("response_field",
+                   "must name a field of the files; leave it out for the name of "
+                   "the row's class");
+  }
+  if (!fields.has("response_field") && fields.has("max_response_tokens")) {
+    fields.problem("max_response_tokens",
+                   "is about responses of their own, and these are names of classes: remove it, or "
+                   "write response_field");
+  }
+  if (task.max_tokens() >= 4) {
+    fields.within("max_response_tokens", 1, task.max_tokens() - 2,
+                  "prompts need some of task.max_tokens too");
+  }
+  if (!fields.has("join")) return;
+  const Fields join = fields.child("join");
+  check_file_name(join, "file", instruction.join().file(), {".jsonl", ".tsv", ".csv"});
+  join.require("field", "name the field of both files that holds the key");
 }
 
 // The smallest share of all rows must go round: clients x min_rows <= rows.
@@ -99,6 +137,7 @@ void check_task(const v1::Scenario& scenario, Problems& problems) {
     check_rows_go_round(scenario, task.child("synthetic"), "train_rows");
   } else if (scenario.task().has_files()) {
     check_file_task(scenario.task().files(), task.child("files"), problems);
+    check_instruction(scenario.task(), task.child("files"));
     check_rows_go_round(scenario, task.child("files"), "max_train_rows");
   } else if (!problems.covers("task.synthetic") && !problems.covers("task.files")) {
     problems.add("task", "not set", "has no rows; write `synthetic {}` or `files { ... }` in it");

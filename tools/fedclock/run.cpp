@@ -68,8 +68,10 @@ void print_accuracies(const v1::Result& result) {
     return round.has_accuracy() ? fmt::format("{:.4f}", round.accuracy()) : "-";
   };
   const v1::Round& last = *result.rounds().rbegin();
-  print_line("accuracy", fmt::format("{} at the end, {:.4f} at best, {} before training",
-                                     text(last), *best, text(result.rounds(0))));
+  const bool rouge = result.metric() == "rouge_l";
+  print_line(rouge ? "ROUGE-L" : "accuracy",
+             fmt::format("{} at the end, {:.4f} at best, {} before training", text(last), *best,
+                         text(result.rounds(0))));
   if (last.has_client_accuracy()) {
     print_line("on own rows", fmt::format("{:.4f}, mean over clients", last.client_accuracy()));
   }

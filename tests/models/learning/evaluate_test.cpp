@@ -24,13 +24,13 @@ TEST_CASE("evaluate: accuracy and loss by hand") {
   const EvaluationSums sums =
       evaluate(task, state, *task.test, std::vector<int32_t>{0, 1, 2, 3, 4});
   CHECK(sums.rows == 5);
-  CHECK(sums.correct == 3);
+  CHECK(sums.score == 3);
   // 3 ln 2 + 2 ln 4 = 7 ln 2
   CHECK(sums.loss == Approx(7 * std::log(2.0)).epsilon(1e-6));
   // Only the rows asked for, in any order.
   const EvaluationSums two = evaluate(task, state, *task.test, std::vector<int32_t>{3, 1});
   CHECK(two.rows == 2);
-  CHECK(two.correct == 1);
+  CHECK(two.score == 1);
   CHECK(two.loss == Approx(3 * std::log(2.0)).epsilon(1e-6));
   CHECK(evaluate(task, state, *task.test, std::vector<int32_t>{}).rows == 0);
 }
@@ -55,7 +55,7 @@ TEST_CASE("evaluate: each row is judged by its own state") {
   }
   const EvaluationSums sums = evaluate(task, state, *task.test, *first_rows(31));
   CHECK(sums.rows == 31);
-  CHECK(sums.correct == correct);
+  CHECK(sums.score == correct);
   CHECK(sums.loss == Approx(loss).epsilon(1e-5));
 }
 
@@ -104,7 +104,7 @@ TEST_CASE("evaluate: with responses, all classes' answers are compared") {
   }
   const EvaluationSums sums = evaluate(task, state, *task.test, *first_rows(31));
   CHECK(sums.rows == 31);
-  CHECK(sums.correct == correct);
+  CHECK(sums.score == correct);
   CHECK(correct > 0);  // of 31: a test that could not tell answers apart would prove nothing
   CHECK(correct < 31);
   CHECK(sums.loss == Approx(loss).epsilon(1e-5));
@@ -117,13 +117,13 @@ TEST_CASE("evaluate: the number of rows in a forward pass changes nothing but ro
   const nn::TensorMap state = tiny_trained(task);
   const auto rows = first_rows(31);
   const EvaluationSums whole = evaluate(task, state, *task.test, *rows);
-  CHECK(whole.correct > 0);
+  CHECK(whole.score > 0);
   for (int64_t size : {1, 4, 7, 31}) {
     INFO(size << " rows");
     task.evaluation_rows = size;
     const EvaluationSums sums = evaluate(task, state, *task.test, *rows);
     CHECK(sums.rows == 31);
-    CHECK(sums.correct == whole.correct);
+    CHECK(sums.score == whole.score);
     CHECK(sums.loss / 31 == Approx(whole.loss / 31).epsilon(1e-6));
   }
 }

@@ -60,7 +60,7 @@ TEST_CASE("merged base: s B A merged is the adapter", "[native]") {
   CHECK((other.trunk != nullptr) == fast);
   const EvaluationSums sums = evaluate(other, merged, *task.test, *rows);
   CHECK(sums.loss == Approx(expected.loss).epsilon(1e-5));
-  CHECK(sums.correct == expected.correct);
+  CHECK(sums.score == expected.score);
   // The task itself is as it was, where a state without adapters has another loss.
   CHECK(evaluate(task, state, *task.test, *rows).loss == expected.loss);
   CHECK(std::abs(evaluate(task, merged, *task.test, *rows).loss - expected.loss) > 1e-3);

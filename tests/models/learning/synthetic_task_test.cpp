@@ -75,7 +75,7 @@ double lora_accuracy(const Family& family, int64_t depth, int64_t steps) {
   const TrainResult trained = train(task, start, job);
   rows.resize(family.test.rows.size());
   const EvaluationSums sums = evaluate(task, trained.tensors, *task.test, rows);
-  return static_cast<double>(sums.correct) / static_cast<double>(sums.rows);
+  return sums.score / static_cast<double>(sums.rows);
 }
 
 // A linear probe on counts of words: softmax regression by full-batch gradient descent.
