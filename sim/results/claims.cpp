@@ -26,8 +26,11 @@ double mean_of(std::span<const double> values) {
 }
 
 // Of the last measurement.
-double smoothed(const std::vector<Measurement>& measured, double smoothing_s) {
-  const double since_s = measured.back().simulated_s - smoothing_s;
+double smoothed(const std::vector<Measurement>& measured, const AccuracyRule& rule) {
+  if (rule.best_so_far) {
+    return std::ranges::max(measured, {}, &Measurement::accuracy).accuracy;
+  }
+  const double since_s = measured.back().simulated_s - rule.smoothing_s;
   double sum = 0, count = 0;
   for (auto one = measured.rbegin(); one != measured.rend(); ++one) {
     if (count > 0 && one->simulated_s <= since_s) break;
@@ -65,15 +68,21 @@ std::optional<Measurement> Curve::reach(double target) const {
   return std::nullopt;
 }
 
-Curve curve_of(const v1::Result& result, double smoothing_s) {
+AccuracyRule accuracy_rule(const v1::Suite& suite) {
+  return {.smoothing_s = suite.smoothing_s(),
+          .own_rows = suite.own_rows(),
+          .best_so_far = suite.best_so_far()};
+}
+
+Curve curve_of(const v1::Result& result, const AccuracyRule& rule) {
   Curve curve;
   for (const v1::Round& round : result.rounds()) {
     curve.total_bytes += round.bytes_up() + round.bytes_down();
     curve.total_s = round.end_s();
-    if (!round.has_accuracy()) continue;
-    curve.measured.push_back(
-        {round.round(), round.end_s(), curve.total_bytes, round.accuracy(), 0});
-    curve.measured.back().smoothed = smoothed(curve.measured, smoothing_s);
+    if (!(rule.own_rows ? round.has_client_accuracy() : round.has_accuracy())) continue;
+    const double accuracy = rule.own_rows ? round.client_accuracy() : round.accuracy();
+    curve.measured.push_back({round.round(), round.end_s(), curve.total_bytes, accuracy, 0});
+    curve.measured.back().smoothed = smoothed(curve.measured, rule);
   }
   return curve;
 }
@@ -314,13 +323,19 @@ Judgement judge(const v1::Claim& claim, const scenario::SuitePlan& plan, const C
   return Judge(claim, plan, curves).judge();
 }
 
-std::vector<std::string> rules(double smoothing_s) {
-  const std::string accuracy =
-      smoothing_s > 0 ? fmt::format(
-                            "An accuracy is smoothed: the mean of the measurements of the "
-                            "{:g} simulated seconds up to its own. ",
-                            smoothing_s)
-                      : "";
+std::vector<std::string> rules(const AccuracyRule& rule) {
+  std::string accuracy;
+  if (rule.own_rows) {
+    accuracy = "Accuracies are means over clients, each on its own test rows. ";
+  }
+  if (rule.best_so_far) {
+    accuracy += "An accuracy is the best of all measurements up to its own. ";
+  } else if (rule.smoothing_s > 0) {
+    accuracy += fmt::format(
+        "An accuracy is smoothed: the mean of the measurements of the {:g} simulated seconds up to "
+        "its own. ",
+        rule.smoothing_s);
+  }
   return {
       accuracy + "The final accuracy is the one at the end of a run.",
       "The target, for each setting and seed, is the highest final accuracy among the baselines"

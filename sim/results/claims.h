@@ -2,7 +2,7 @@
 //
 // The rules, for each setting and seed:
 //   smoothed accuracy    at a measurement, the mean of the measurements of the suite's smoothing_s
-//                        up to it, itself included
+//                        up to it, itself included; or the best of all measurements up to it
 //   final accuracy       the smoothed accuracy at the last measurement
 //   target               the highest final accuracy among the baselines; who has it is the best
 //                        baseline, among equals the one that reaches it first
@@ -59,7 +59,16 @@ struct Curve {
   // The first measurement whose smoothed accuracy is at or above the target.
   std::optional<Measurement> reach(double target) const;
 };
-Curve curve_of(const v1::Result& result, double smoothing_s);
+
+// What counts as accuracy in a suite.
+struct AccuracyRule {
+  double smoothing_s = 0;
+  bool own_rows = false;     // means over clients on their own test rows
+  bool best_so_far = false;  // in place of smoothing
+};
+AccuracyRule accuracy_rule(const v1::Suite& suite);
+
+Curve curve_of(const v1::Result& result, const AccuracyRule& rule);
 
 // Of the finished runs.
 using Curves = std::map<scenario::SuiteRun, Curve>;
@@ -115,6 +124,6 @@ double figure_of(const v1::Claim& claim);
 Judgement judge(const v1::Claim& claim, const scenario::SuitePlan& plan, const Curves& curves);
 
 // The rules above in short sentences, to be printed under a table.
-std::vector<std::string> rules(double smoothing_s);
+std::vector<std::string> rules(const AccuracyRule& rule);
 
 }  // namespace fedclock::results

@@ -79,20 +79,20 @@ std::string clients_csv(const v1::Result& result) {
   std::string text =
       "round,client,device,depth,train_rows,train_loss,accuracy,bytes_up,bytes_down,download_s,"
       "train_s,upload_s,wait_s,end_s,critical,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,"
-      "download_j,"
-      "train_j,upload_j,wait_j,rank,group,parts,staleness\n";
+      "download_j,train_j,upload_j,wait_j,rank,group,parts,staleness,experts\n";
   for (const v1::Round& r : result.rounds()) {
     const v1::ClientRound* critical = last_client(r).client;
     for (const v1::ClientRound& c : r.clients()) {
       const v1::ClientSummary& who = result.clients(c.client());
       text += fmt::format(
-          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", r.round(),
+          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", r.round(),
           c.client(), csv_field(who.device()), c.depth(), who.train_rows(),
           number(c.has_train_loss(), c.train_loss()), number(c.has_accuracy(), c.accuracy()),
           c.bytes_up(), c.bytes_down(), c.download_s(), c.train_s(), c.upload_s(), c.wait_s(),
           c.end_s(), &c == critical ? 1 : 0, c.off_s(), lost_columns(lost_in(c)), joules_columns(c),
           c.rank(), c.has_group() ? fmt::format("{}", c.group()) : "",
-          c.has_parts() ? c.parts() : 1, c.staleness());
+          c.has_parts() ? c.parts() : 1, c.staleness(),
+          c.has_experts() ? fmt::format("{}", c.experts()) : "");
     }
   }
   return text;

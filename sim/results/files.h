@@ -56,7 +56,7 @@ std::string rounds_csv(const v1::Result& result);
 // One line for each client of each round. Columns:
 // round,client,device,depth,train_rows,train_loss,accuracy,bytes_up,bytes_down,
 // download_s,train_s,upload_s,wait_s,end_s,critical,off_s,dropped,lost_s,lost_bytes_up,lost_bytes_down,
-// download_j,train_j,upload_j,wait_j
+// download_j,train_j,upload_j,wait_j,rank,group,parts,staleness,experts
 // critical: 1 for the client whose part ended last (sim/results/why.h).
 std::string clients_csv(const v1::Result& result);
 

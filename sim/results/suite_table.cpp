@@ -292,6 +292,7 @@ std::vector<std::string> warnings(const SuiteReport& report) {
   differ("learning model", &RunFigures::learning_model);
   differ("timed model", &RunFigures::timed_model);
   differ("kernels or libraries", &RunFigures::numerics);
+  differ("metric in the place of accuracy", &RunFigures::metric);
   return list;
 }
 
@@ -324,7 +325,7 @@ std::vector<std::string> described(const google::protobuf::RepeatedPtrField<v1::
 void add_lists(const SuiteReport& report, const Add& add) {
   add("Settings", described(report.suite.settings(), report.plan.settings));
   add("What the methods are", described(report.suite.methods(), report.plan.methods));
-  if (!report.suite.claims().empty()) add("Rules", rules(report.suite.smoothing_s()));
+  if (!report.suite.claims().empty()) add("Rules", rules(accuracy_rule(report.suite)));
   add("Differences from the paper",
       {report.suite.differences().begin(), report.suite.differences().end()});
   add("Assumptions: figures without a public source", assumptions(report));
@@ -363,11 +364,14 @@ std::string csv_row(const Digested& all, const SuiteRecord& record) {
 
 }  // namespace
 
-RunFigures figures_of(const v1::Result& result, double smoothing_s) {
+RunFigures figures_of(const v1::Result& result, const AccuracyRule& rule) {
   const Pace whole = pace(result);
-  return {.curve = curve_of(result, smoothing_s),
+  Curve curve = curve_of(result, rule);
+  std::optional<double> best;
+  for (const Measurement& one : curve.measured) best = std::max(best.value_or(0), one.accuracy);
+  return {.curve = std::move(curve),
           .rounds = whole.rounds,
-          .best_accuracy = best_accuracy(result),
+          .best_accuracy = best,
           .traffic = whole.traffic,
           .time = client_time(result),
           .joules = whole.joules,
@@ -379,6 +383,7 @@ RunFigures figures_of(const v1::Result& result, double smoothing_s) {
           .learning_model = result.learning_model(),
           .timed_model = result.timed_model(),
           .data_digest = result.data_digest(),
+          .metric = result.metric(),
           .assumptions = {result.assumptions().begin(), result.assumptions().end()},
           .notes = {result.notes().begin(), result.notes().end()}};
 }

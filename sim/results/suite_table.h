@@ -23,11 +23,11 @@ struct RunFigures {
   ClientTime time;
   std::optional<double> joules;
   std::string scenario_digest, adapter_digest, run_digest;
-  std::string version, numerics, learning_model, timed_model, data_digest;
+  std::string version, numerics, learning_model, timed_model, data_digest, metric;
   std::vector<std::string> assumptions, notes;
 };
-// `smoothing_s`: the suite's.
-RunFigures figures_of(const v1::Result& result, double smoothing_s);
+// By the suite's rule.
+RunFigures figures_of(const v1::Result& result, const AccuracyRule& rule);
 
 struct SuiteRecord {
   scenario::SuiteRun run;
@@ -48,9 +48,10 @@ std::string suite_text(const SuiteReport& report);
 std::string suite_markdown(const SuiteReport& report);
 
 // One line a run. Columns: setting, method, seed, status, rounds, simulated_s, final_accuracy
-// (smoothed), best_accuracy, target_accuracy, time_to_target_s, rounds_to_target, bytes_to_target,
-// bytes_up, bytes_down, compute_s, transfer_s, wait_s, joules, scenario_digest, adapter_digest,
-// run_digest. Empty: there is none. The target is that of the first claim about the setting.
+// (by the suite's rule), best_accuracy, target_accuracy, time_to_target_s, rounds_to_target,
+// bytes_to_target, bytes_up, bytes_down, compute_s, transfer_s, wait_s, joules, scenario_digest,
+// adapter_digest, run_digest. Empty: there is none. The target is that of the first claim about the
+// setting.
 std::string suite_csv(const SuiteReport& report);
 
 }  // namespace fedclock::results

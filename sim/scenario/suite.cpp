@@ -52,6 +52,9 @@ class SuiteChecker {
   void check() {
     const Fields fields(values_, "", problems_);
     fields.within("smoothing_s", 0, 1e9);
+    if (values_.best_so_far() && values_.smoothing_s() > 0) {
+      fields.problem("smoothing_s", "is not used with best_so_far: remove one of the two");
+    }
     check_name(fields, "name", values_.name());
     if (fields.require("base", "name the scenario file that all runs have in common")) {
       check_file("base", values_.base());
@@ -309,6 +312,23 @@ SuitePlan plan_suite(const Suite& suite, bool extended) {
   return plan;
 }
 
+namespace {
+
+// What a suite that judges by clients' own rows asks of each run.
+void check_own_rows(const v1::Scenario& scenario, Problems& problems) {
+  if (scenario.evaluation().clients_every_rounds() == 0) {
+    problems.add("evaluation.clients_every_rounds", "0",
+                 "the suite's own_rows judges by what is measured there: write how many rounds lie "
+                 "between two measurements");
+  }
+  if (scenario.task().client_test_fraction() == 0) {
+    problems.add("task.client_test_fraction", "0",
+                 "the suite's own_rows judges by rows that clients have held out: write 0.1");
+  }
+}
+
+}  // namespace
+
 Loaded load_run(const Suite& suite, const SuiteRun& run, const fs::path& library,
                 Problems& problems) {
   const v1::Suite& values = suite.suite;
@@ -323,6 +343,7 @@ Loaded load_run(const Suite& suite, const SuiteRun& run, const fs::path& library
   Loaded loaded = load_scenario(suite.beside(values.base()), options, problems);
   expand_method(loaded, problems);
   validate(loaded, problems);
+  if (values.own_rows()) check_own_rows(loaded.scenario, problems);
   return loaded;
 }
 

@@ -148,7 +148,7 @@ void choose(const std::vector<std::string>& only, Job& job) {
 
 // What earlier starts have left.
 void take_stock(Job& job) {
-  const double smoothing_s = job.report.suite.smoothing_s();
+  const results::AccuracyRule rule = results::accuracy_rule(job.report.suite);
   for (PlannedRun& run : job.runs) {
     results::SuiteRecord& record =
         job.report.records.emplace_back(results::SuiteRecord{run.run, "not run", {}});
@@ -157,7 +157,7 @@ void take_stock(Job& job) {
     try {
       const v1::Result there = results::read_result(run.folder);
       run.other = results::difference(there, run.expected);
-      if (run.other.empty()) record.figures = results::figures_of(there, smoothing_s);
+      if (run.other.empty()) record.figures = results::figures_of(there, rule);
     } catch (const InputError&) {
       run.other = "that is damaged";
     }
@@ -225,8 +225,8 @@ void take_result(Job& job, size_t place, Ending& ending) {
   results::SuiteRecord& record = job.report.records[place];
   try {
     if (ending.exit_code == 0) {
-      record.figures =
-          results::figures_of(results::read_result(run.folder), job.report.suite.smoothing_s());
+      record.figures = results::figures_of(results::read_result(run.folder),
+                                           results::accuracy_rule(job.report.suite));
     }
   } catch (const InputError& error) {
     ending.exit_code = 2;

@@ -10,6 +10,7 @@ namespace fedclock::results {
 namespace {
 
 using Catch::Matchers::Contains;
+using Catch::Matchers::StartsWith;
 using scenario::SuitePlan;
 
 // A measured round every `round_s` seconds, each of 100 bytes up and 200 down; round 0 is at 0 s.
@@ -27,7 +28,7 @@ v1::Result result_of(const std::vector<double>& accuracies, double round_s = 10)
 }
 
 Curve curve(const std::vector<double>& accuracies, double round_s = 10) {
-  return curve_of(result_of(accuracies, round_s), 3 * round_s);
+  return curve_of(result_of(accuracies, round_s), {.smoothing_s = 3 * round_s});
 }
 
 // 0.5 from the first round on, in rounds of `round_s`: the smoothed accuracy, of 0, 0.5, 0.5, 0.5,
@@ -107,12 +108,33 @@ TEST_CASE("an accuracy is smoothed over the measurements of some seconds") {
 TEST_CASE("seconds of smoothing, whatever the rounds last") {
   const v1::Result result = result_of({0, 0.1, 0.3, 0.8}, 10);
   const auto last = [&](double smoothing_s) {
-    return *curve_of(result, smoothing_s).final_accuracy();
+    return *curve_of(result, {.smoothing_s = smoothing_s}).final_accuracy();
   };
   CHECK(last(0) == Approx(0.8));
   CHECK(last(10) == Approx(0.8));        // of (20, 30]
   CHECK(last(10.1) == Approx(1.1 / 2));  // (0.3 + 0.8) / 2
   CHECK(last(1000) == Approx(1.2 / 4));
+}
+
+TEST_CASE("the best so far, on clients' own rows") {
+  v1::Result result = result_of({0.1, 0.5, 0.3, 0.4});
+  const Curve best = curve_of(result, {.best_so_far = true});
+  CHECK(best.measured[2].accuracy == 0.3);
+  CHECK(best.measured[2].smoothed == 0.5);
+  CHECK(*best.final_accuracy() == 0.5);
+  CHECK(best.reach(0.4)->round == 1);
+  // Own rows were measured in rounds 1 and 3 alone.
+  result.mutable_rounds(1)->set_client_accuracy(0.7);
+  result.mutable_rounds(3)->set_client_accuracy(0.6);
+  const Curve own = curve_of(result, {.own_rows = true});
+  REQUIRE(own.measured.size() == 2);
+  CHECK(*own.final_accuracy() == 0.6);
+  CHECK(own.measured[1].bytes == 900);
+  CHECK(*curve_of(result, {.own_rows = true, .best_so_far = true}).final_accuracy() == 0.7);
+  CHECK(*figures_of(result, {.own_rows = true}).best_accuracy == 0.7);
+  CHECK_THAT(rules({.own_rows = true, .best_so_far = true}).front(),
+             Contains("own test rows") && Contains("best of all"));
+  CHECK_THAT(rules({}).front(), StartsWith("The final accuracy"));
 }
 
 TEST_CASE(
@@ -344,7 +366,9 @@ TEST_CASE("a suite's tables") {
       part.set_upload_s(2);
       part.set_wait_s(1);
       report.records.push_back(
-          {{"a", method, seed}, "done", figures_of(result, method == "ours" ? 30 : 120)});
+          {{"a", method, seed},
+           "done",
+           figures_of(result, {.smoothing_s = method == "ours" ? 30.0 : 120.0})});
     }
   }
   report.records.back().status = "failed";
@@ -360,7 +384,8 @@ TEST_CASE("a suite's tables") {
   report.plan.settings = report.plan.judged = {"a", "b"};
   for (const uint64_t seed : {1, 2, 3}) {
     for (const std::string method : {"ours", "base"}) {
-      report.records.push_back({{"b", method, seed}, "done", figures_of(result_of({0.3, 0.3}), 0)});
+      report.records.push_back(
+          {{"b", method, seed}, "done", figures_of(result_of({0.3, 0.3}), {})});
     }
   }
   CHECK_THAT(suite_markdown(report), Contains("|  | b | nothing learnt | base |  |"));

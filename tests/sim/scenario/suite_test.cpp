@@ -258,6 +258,28 @@ TEST_CASE("problems of a run's scenario lie where they were written: in the suit
              Contains(file.string() + ":6:21: methods[2].set[0]: evaluation.every_rounds: -4: "));
 }
 
+TEST_CASE("a suite that judges by own rows needs them measured") {
+  const Folder folder("own");
+  const fs::path file = folder.write(
+      "x.textproto", kBase +
+                         "settings { name: 'a' }\n"
+                         "methods { name: 'x' set: 'evaluation.clients_every_rounds=0' }\n"
+                         "methods { name: 'y' set: 'task.client_test_fraction=0' }\n"
+                         "methods { name: 'z' set: 'evaluation.clients_every_rounds=1' }\n"
+                         "seeds: [1, 2, 3] own_rows: true best_so_far: true\n");
+  const Suite suite = load_suite(file, false);
+  CHECK_THAT(problems_of_run(suite, {"a", "x", 1}),
+             Contains("evaluation.clients_every_rounds: 0: the suite's own_rows"));
+  CHECK_THAT(problems_of_run(suite, {"a", "y", 1}),
+             Contains("task.client_test_fraction: 0: the suite's own_rows"));
+  CHECK(problems_of_run(suite, {"a", "z", 1}).empty());
+  const fs::path twice = folder.write(
+      "twice.textproto", kBase +
+                             "settings { name: 'a' } methods { name: 'x' } seeds: [1, 2, 3]\n"
+                             "best_so_far: true smoothing_s: 5\n");
+  CHECK_THROWS_WITH(load_suite(twice, false), Contains("smoothing_s: 5: is not used with"));
+}
+
 TEST_CASE("a fragment that extends the base again is refused: it would undo the setting") {
   const Folder folder("again");
   folder.write("base.textproto", "extends: '" + (kData / "good/tiny.textproto").string() + "'\n");
