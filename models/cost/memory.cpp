@@ -45,12 +45,10 @@ Memory training_memory(const nn::Architecture& architecture, const TrainingPlan&
     double ranks = 0;
     for (const int64_t rank : tuned_ranks(plan)) ranks += static_cast<double>(rank);
     memory.activations_bytes += size * tokens * ranks * static_cast<double>(plan.targets.size());
-    const std::vector<int64_t> of_layer = tuned_ranks(plan);
     for (const auto& [module, count] : plan.experts) {
-      const int64_t place = module.layer - (architecture.layers - plan.depth);
-      if (count == 0 || place < 0) continue;
-      memory.activations_bytes +=
-          size * tokens * static_cast<double>((count + 1) * of_layer[static_cast<size_t>(place)]);
+      if (count == 0) continue;
+      const int64_t rank = rank_of_layer(architecture, plan, module.layer);
+      memory.activations_bytes += size * tokens * static_cast<double>((count + 1) * rank);
     }
   }
   const double outputs = plan.head_outputs > 0

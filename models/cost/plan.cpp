@@ -60,18 +60,13 @@ void check_adapters(const nn::Architecture& architecture, const TrainingPlan& pl
   }
 }
 
-int64_t rank_of(const TrainingPlan& plan, const nn::Architecture& architecture, int64_t layer) {
-  const int64_t first = architecture.layers - plan.depth;
-  return layer < first ? 0 : tuned_ranks(plan)[static_cast<size_t>(layer - first)];
-}
-
 // Sum over modules with experts, of so much for each rank of theirs.
 template <class PerRank>
 int64_t over_experts(const nn::Architecture& architecture, const TrainingPlan& plan,
                      const PerRank& per_rank) {
   int64_t sum = 0;
   for (const auto& [module, count] : plan.experts) {
-    const int64_t rank = rank_of(plan, architecture, module.layer);
+    const int64_t rank = rank_of_layer(architecture, plan, module.layer);
     if (count == 0 || rank == 0) continue;
     const auto shape = nn::linear_shape(architecture, module.target);
     ensure(shape.has_value(), "experts on a map that the architecture does not have");
@@ -87,6 +82,12 @@ std::vector<int64_t> tuned_ranks(const TrainingPlan& plan) {
     return std::vector<int64_t>(static_cast<size_t>(plan.depth), plan.rank);
   }
   return {plan.layer_ranks.end() - plan.depth, plan.layer_ranks.end()};
+}
+
+int64_t rank_of_layer(const nn::Architecture& architecture, const TrainingPlan& plan,
+                      int64_t layer) {
+  if (layer < architecture.layers - plan.depth) return 0;
+  return plan.layer_ranks.empty() ? plan.rank : plan.layer_ranks.at(static_cast<size_t>(layer));
 }
 
 void check_plan(const nn::Architecture& architecture, const TrainingPlan& plan) {

@@ -38,6 +38,9 @@ void check_plan(const nn::Architecture& architecture, const TrainingPlan& plan);
 
 // Ranks of the last `depth` layers, the lowest first.
 std::vector<int64_t> tuned_ranks(const TrainingPlan& plan);
+// Of one layer, counted from the first of all; 0 where it is not tuned.
+int64_t rank_of_layer(const nn::Architecture& architecture, const TrainingPlan& plan,
+                      int64_t layer);
 
 // Parameters that one adapter pair on `target` has: rank (in + out).
 int64_t adapter_parameters(const nn::Architecture& architecture, nn::Target target, int64_t rank);

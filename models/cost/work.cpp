@@ -83,15 +83,28 @@ ExpertSizes experts_at(const TrainingPlan& plan, int64_t layer, Target target) {
           static_cast<double>(std::min(found->second, plan.top_experts))};
 }
 
-// All A and the router; scores and the chosen B.
+// Of one pass through all A, the router, the scores <e_i, t>, the chosen B.
 struct ExpertFlops {
-  double low = 0, rest = 0;
+  double a = 0, router = 0, scores = 0, b = 0;
+  double forward() const { return a + router + scores + b; }
 };
 
 ExpertFlops expert_flops(const ExpertSizes& experts, const Sizes& s, const Map& map, double rank) {
   if (experts.count == 0) return {};
-  return {2 * s.tokens * rank * (experts.count + 1) * map.in,
-          2 * s.tokens * rank * (experts.count + experts.chosen * map.out)};
+  const double one = 2 * s.tokens * rank;
+  return {one * experts.count * map.in, one * map.in, one * experts.count,
+          one * experts.chosen * map.out};
+}
+
+// The router is always trained, so the chosen B are gone back through, and the scores' t.
+double expert_backward_flops(const ExpertFlops& forward, const TrainingPlan& plan,
+                             bool input_gradient) {
+  double flops = forward.b + forward.scores + forward.router;
+  if (plan.trains_b) flops += forward.b;
+  if (plan.trains_a || input_gradient) flops += forward.scores;  // of e_i
+  if (plan.trains_a) flops += forward.a;
+  if (input_gradient) flops += forward.a + forward.router;
+  return flops;
 }
 
 // How far the backward pass of a layer goes down.
@@ -149,7 +162,7 @@ Backward layer_backward(const nn::Architecture& a, const TrainingPlan& plan, con
       if (plan.trains_a) result.flops += 2 * s.tokens * rank * map.in;
       if (input_gradient) result.flops += 2 * s.tokens * rank * map.in;
       const ExpertFlops experts = expert_flops(experts_at(plan, layer, map.target), s, map, rank);
-      result.flops += 2 * experts.rest + (input_gradient ? 2 : 1) * experts.low;
+      result.flops += expert_backward_flops(experts, plan, input_gradient);
     }
   }
   result.flops += reach.attention_products * attention_product_flops(s);
@@ -157,14 +170,11 @@ Backward layer_backward(const nn::Architecture& a, const TrainingPlan& plan, con
 }
 
 double expert_forward_flops(const nn::Architecture& a, const TrainingPlan& plan, const Sizes& s) {
-  const std::vector<int64_t> ranks = tuned_ranks(plan);
   double flops = 0;
-  for (size_t layer = 0; layer < ranks.size(); ++layer) {
-    const int64_t number = a.layers - plan.depth + static_cast<int64_t>(layer);
+  for (int64_t layer = a.layers - plan.depth; layer < a.layers; ++layer) {
+    const auto rank = static_cast<double>(rank_of_layer(a, plan, layer));
     for (const Map& map : maps_of(a)) {
-      const ExpertFlops one = expert_flops(experts_at(plan, number, map.target), s, map,
-                                           static_cast<double>(ranks[layer]));
-      flops += one.low + one.rest;
+      flops += expert_flops(experts_at(plan, layer, map.target), s, map, rank).forward();
     }
   }
   return flops;
@@ -212,7 +222,6 @@ Work step_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
   const Sizes s = sizes_of(architecture, plan);
   Work work = base_forward(architecture, plan, s);
   const double depth = static_cast<double>(plan.depth);
-  const std::vector<int64_t> ranks = tuned_ranks(plan);
   if (!plan.full_tuning && plan.depth > 0) {
     const double parameters = static_cast<double>(all_adapter_parameters(architecture, plan));
     work.forward_flops += adapter_forward_flops(architecture, plan, s);
@@ -221,11 +230,12 @@ Work step_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
   add_head_backward(architecture, plan, s, work);
   if (plan.depth > 0) {
     double weight_bytes = 0;
-    for (size_t layer = 0; layer < ranks.size(); ++layer) {
-      const Reach reach = layer == 0 ? lowest_layer(architecture, plan) : whole_layer();
-      const int64_t number = architecture.layers - plan.depth + static_cast<int64_t>(layer);
+    const int64_t lowest = architecture.layers - plan.depth;
+    for (int64_t layer = lowest; layer < architecture.layers; ++layer) {
+      const Reach reach = layer == lowest ? lowest_layer(architecture, plan) : whole_layer();
       const Backward one =
-          layer_backward(architecture, plan, s, reach, number, static_cast<double>(ranks[layer]));
+          layer_backward(architecture, plan, s, reach, layer,
+                         static_cast<double>(rank_of_layer(architecture, plan, layer)));
       work.backward_flops += one.flops;
       weight_bytes += one.weight_bytes;
     }

@@ -4,16 +4,17 @@
 //   forward, each of the L layers:   2 T in out            for each linear map
 //                                  + 4 rows s^2 (heads x head_width)   scores QK' and values PV
 //                                  + 2 T rank (in + out)   for each adapter
-//                                  + 2 T rank ((n + 1) in + n + k out)  for each module of n
-//                                  experts
-//                                    of which k are chosen: all A and the router, scores, k of B
+//                                  + 2 T rank ((n + 1) in + n + k out)
+//                                      for each module of n experts, of which a token goes to k:
+//                                      all A and the router, scores, k of B
 //   head, forward:  2 rows width classes   or, for a language model, 2 T width vocabulary
 //   backward, each of the last `depth` layers:
 //       input gradients                2 T in out          for each linear map
 //       attention products             8 rows s^2 (heads x head_width)   dQ, dK, dP, dV
 //       adapters                       4 T rank (in + out) inputs and weights
-//       experts                        twice the forward, A's and the router's input gradient where
-//                                      x has one: scores move them all, chosen or not
+//       experts                        twice the forward, less the products of weights that are
+//                                      not trained, and of the gradient of x where it has none:
+//                                      scores move all n, chosen or not
 //       weight gradients               2 T in out          for each map, full tuning only
 //   head, backward: weight gradient where it is trained, input gradient where depth > 0.
 // Layers below the last `depth` run forward only. In the lowest tuned layer the backward pass

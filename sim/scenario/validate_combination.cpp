@@ -25,6 +25,7 @@ class Combination {
     check_bases();
     check_scaffold();
     check_experts();
+    check_after_training();
     if (f_.selection().has_all() && f_.schedule().deadline().over_selection() > 1) {
       refuse("federation.schedule.deadline.over_selection",
              "chooses more clients than the selection, which already takes all: select some of "
@@ -228,6 +229,21 @@ class Combination {
       refuse("federation.schedule",
              "merges updates of different assignments, and experts choose among all clients once a "
              "round: write synchronous {}, or a deadline that drops late updates");
+    }
+  }
+
+  // Whose own model is not what local training leaves.
+  void check_after_training() {
+    if (!scenario_.evaluation().after_training()) return;
+    const v1::Schedule& schedule = f_.schedule();
+    const bool alone = schedule.has_centralized() || schedule.has_local_only();
+    if (alone || f_.local().has_private_beside_shared()) {
+      refuse("evaluation.after_training",
+             fmt::format("is about what clients have before a merge, and {}: leave it out",
+                         schedule.has_centralized()  ? "centralised training has no clients"
+                         : schedule.has_local_only() ? "local_only never merges"
+                                                     : "private_beside_shared measures the private "
+                                                       "adapter fused with the merged one"));
     }
   }
 

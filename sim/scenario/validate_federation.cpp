@@ -73,10 +73,16 @@ void check_experts(const v1::Scenario& scenario, const Fields& fields) {
   const int64_t clients = client_count(scenario);
   bool in_range = fields.within("experts", 1, 10000);
   in_range = fields.within("min_experts", 0, answer.experts()) && in_range;
-  in_range = fields.at_least("max_experts", 1) && in_range;
+  in_range = fields.within("max_experts", 1, answer.experts(),
+                           fmt::format("`experts` is {}", answer.experts())) &&
+             in_range;
   in_range = fields.at_least("choices", 1) && in_range;
   fields.at_least("top_k", 1);
   fields.above("noise_eta", 0, 1e12);
+  for (const char* bound : {"min_experts", "max_experts"}) {
+    if (!answer.homogeneous() || !fields.has(bound)) continue;
+    fields.problem(bound, "is not used with homogeneous, which gives everyone as many: remove it");
+  }
   if (!in_range || clients < 1) return;
   const int64_t places = static_cast<int64_t>(answer.experts()) * answer.choices();
   if (answer.choices() > clients) {

@@ -43,5 +43,18 @@ TEST_CASE("the tiny scenario's learning is the kept one, without and with dropou
                     read_file(here / "a/rounds.csv"));
 }
 
+TEST_CASE("the tiny scenario's mixtures of experts are the kept ones") {
+  const Workplace here;
+  const Ran ran = here.run("run " + tiny_scenario() +
+                           " --set method=fedamole --set federation.selection={all:{}}"
+                           " --set task.auxiliary_fraction=0.1 --set 'federation.assignment={"
+                           "experts:{experts:9 choices:2 min_experts:1 max_experts:6}}' --out a");
+  INFO(ran.err);
+  REQUIRE(ran.code == 0);
+  const std::filesystem::path golden = FEDCLOCK_SOURCE_DIR "/tests/golden";
+  compare_with_kept(golden / "tiny_fedamole_rounds.csv", read_file(here / "a/rounds.csv"));
+  compare_with_kept(golden / "tiny_fedamole_clients.csv", read_file(here / "a/clients.csv"));
+}
+
 }  // namespace
 }  // namespace fedclock::test

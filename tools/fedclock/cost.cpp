@@ -118,6 +118,7 @@ federation::Part part_of(const experiment::Experiment& experiment,
 struct FirstPart {
   learning::Share trained;
   int64_t download_bytes = 0, upload_bytes = 0;
+  double embedding_s = 0;  // of its auxiliary rows' mean embeddings, where experts choose by them
 };
 
 FirstPart first_part(const experiment::Experiment& experiment, federation::Answers& answers,
@@ -140,10 +141,17 @@ FirstPart first_part(const experiment::Experiment& experiment, federation::Answe
   first.download_bytes =
       part.copies * answers.aggregation->begin_download(workload, group.client, part.down);
   first.upload_bytes = part.copies * workload.bytes(part.up);
+  if (answers.assignment->embeddings({1}, group.client)) {
+    const federation::Client& who = experiment.clients()[static_cast<size_t>(group.client)];
+    first.upload_bytes += workload.embedding_bytes(part.job.trained);
+    first.embedding_s =
+        workload.inference_flops(group.machine, part.held, std::ssize(*who.auxiliary_rows)) /
+        federation::effective_flops(group.machine);
+  }
   return first;
 }
 
-// Of a device alone: download, steps, upload, without contention or waiting.
+// Of a device alone: download, steps, embeddings, upload, without contention or waiting.
 double round_s(const experiment::Experiment& experiment, const Group& group,
                const FirstPart& part) {
   const v1::Scenario& s = experiment.scenario();
@@ -153,6 +161,7 @@ double round_s(const experiment::Experiment& experiment, const Group& group,
     seconds += experiment.workload().training_seconds(group.machine, part.trained, settings, rows);
   }
   seconds /= static_cast<double>(group.rows.size());
+  seconds += part.embedding_s;
   if (!sends(s.federation().schedule())) return seconds;
   const v1::NetworkModel model = s.platform().network_model();
   const Way& way = group.way;
@@ -204,11 +213,18 @@ void print_server(const experiment::Experiment& experiment, federation::Answers&
                                       : federation::Plan{whole.ranks, whole.ranks, whole.experts};
     updates.push_back({client, 1, {}, part_of(experiment, answers, client, plan).up});
   }
-  const cost::Work work = answers.aggregation->work(experiment.workload(), updates);
-  const double seconds =
-      experiment.workload().flops_of(server, work) / federation::effective_flops(server);
-  fmt::print("server {}: merges the updates of a round's {} clients in {:.3g} s\n",
-             s.platform().server().device().name(), chosen, seconds);
+  const federation::Workload& workload = experiment.workload();
+  const cost::Work work = answers.aggregation->work(workload, updates);
+  const cost::Work choice = answers.assignment->choice_work(1, workload.modules());
+  const auto seconds = [&](const cost::Work& of) {
+    return workload.flops_of(server, of) / federation::effective_flops(server);
+  };
+  fmt::print("server {}: merges the updates of a round's {} clients in {:.3g} s",
+             s.platform().server().device().name(), chosen, seconds(work));
+  if (choice.flops() > 0) {
+    fmt::print(", and chooses the next round's experts in {:.3g} s", seconds(choice));
+  }
+  fmt::print("\n");
 }
 
 void print_costs(const ScenarioOptions& options) {

@@ -58,8 +58,9 @@ class Assignment {
   virtual std::optional<learning::EmbeddingNoise> embeddings(const Occasion&, int32_t) const {
     return std::nullopt;
   }
-  // Of the server, for each round's choice, where the model has so many modules.
-  virtual cost::Work work(int64_t) const { return {}; }
+  // Of the server at the end of a round, for the choice of the next one's experts, where the model
+  // has so many modules.
+  virtual cost::Work choice_work(int64_t /*round*/, int64_t /*modules*/) const { return {}; }
 
   // Of hierarchical schedules: their groups, before the first round; then, before each global
   // round, how many rounds each group has in it. Empty: the schedule's own number.

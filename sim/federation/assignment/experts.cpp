@@ -46,11 +46,10 @@ class Experts : public Assignment {
 
   bool takes_part(int32_t) const override { return true; }
 
-  // After the last round nobody chooses any more.
   std::optional<learning::EmbeddingNoise> embeddings(const Occasion& occasion,
                                                      int32_t client) const override {
     if (answer_.choice() != v1::ExpertAssignment::SCORES) return std::nullopt;
-    if (occasion.round == inputs_.last_round) return std::nullopt;
+    if (is_last(occasion.round)) return std::nullopt;
     return learning::EmbeddingNoise{.eta = answer_.noise_eta(),
                                     .seed = inputs_.seed,
                                     .round = occasion.round,
@@ -61,13 +60,17 @@ class Experts : public Assignment {
     if (seen.embeddings) unread_.push_back(seen);
   }
 
-  // Of a module S, and the flow: choices are pushed one after the other, each over at most all arcs
-  // (an assumption about the solver; the bound of successive shortest paths).
-  cost::Work work(int64_t modules) const override {
-    if (answer_.choice() != v1::ExpertAssignment::SCORES) return {};
+  // Of a module S (<e, t> unless they are drawn; scaling, exponential, sum, quotient), and the
+  // flow: choices are pushed one after the other, each over at most all arcs (an assumption about
+  // the solver; the bound of successive shortest paths). The first round's are chosen before the
+  // clock starts.
+  cost::Work choice_work(int64_t round, int64_t modules) const override {
+    if (answer_.choice() == v1::ExpertAssignment::STATIC || is_last(round)) return {};
     const auto experts = static_cast<double>(answer_.experts());
     const auto clients = static_cast<double>(clients_);
-    const double scores = experts * clients * (2.0 * static_cast<double>(inputs_.rank) + 4);
+    const bool drawn = answer_.choice() == v1::ExpertAssignment::RANDOM;
+    const double products = drawn ? 0 : 2.0 * static_cast<double>(inputs_.rank);
+    const double scores = experts * clients * (products + 4);
     const double flow = experts * answer_.choices() * (experts * clients + clients);
     cost::Work work;
     work.forward_flops = static_cast<double>(modules) * (scores + flow);
@@ -75,6 +78,9 @@ class Experts : public Assignment {
   }
 
  private:
+  // Nobody chooses after it.
+  bool is_last(int64_t round) const { return round == inputs_.last_round; }
+
   // Everyone's experts are chosen together, when the first of them is planned.
   void begin_round(int64_t round) {
     if (round == round_) return;

@@ -158,6 +158,12 @@ TEST_CASE("experts: all A and the chosen B", "[cost][unit]") {
   const Work without = step_work(tiny_encoder(), plain), with = step_work(tiny_encoder(), plan);
   CHECK(with.forward_flops - without.forward_flops == 384 + 264);
   CHECK(with.backward_flops - without.backward_flops == 384 + 2 * 264);
+  // A frozen: neither its weights' gradient (2 T 2 x 3 x 4 = 288) nor that of e_i (2 T 2 x 3 = 72).
+  plain.trains_a = plan.trains_a = false;
+  CHECK(step_work(tiny_encoder(), plan).backward_flops -
+            step_work(tiny_encoder(), plain).backward_flops ==
+        384 + 2 * 264 - 288 - 72);
+  plain.trains_a = plan.trains_a = true;
   plain.depth = plan.depth = 2;
   CHECK(step_work(tiny_encoder(), plan).backward_flops -
             step_work(tiny_encoder(), plain).backward_flops ==

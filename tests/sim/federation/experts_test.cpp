@@ -65,18 +65,38 @@ TEST_CASE("experts choose by the embeddings that were sent") {
   CHECK((assignment->plan({3}, 0).experts == nn::ModuleExperts{{kQ, {1}}}));
 }
 
-// Both hold both experts: e_0 is the mean of 4 and 0, e_1 of -1 and -1.
+// With t_0 = 1 and t_1 = 3, an expert's S for client 0 is the sigmoid of -2 e: who has the lower e
+// gets client 0, the other one client 1.
 TEST_CASE("an expert's embedding is the mean over its holders") {
+  test::FakeLearner learner;
+  const nn::ModuleExperts both{{kQ, {0, 1}}}, first{{kQ, {0}}};
+  struct Sent {
+    nn::ModuleExperts experts;
+    std::vector<double> numbers;  // of the experts, and the tokens'
+  };
+  const auto expert_of_client_0 = [&](const Sent& by_0, const Sent& by_1) {
+    const auto assignment = assign_experts(answer_of(2, 1, 1, 1), inputs_of(2, learner));
+    Plan plan = assignment->plan({1}, 0);
+    plan.experts = by_0.experts;
+    assignment->observe(seen_by(0, plan, learner.value(by_0.numbers)));
+    plan.experts = by_1.experts;
+    assignment->observe(seen_by(1, plan, learner.value(by_1.numbers)));
+    return assignment->plan({2}, 0).experts.at(kQ).front();
+  };
+  // e_0 = -1 and e_1 = -0.5, whoever sent 4, which alone would give it client 1.
+  CHECK(expert_of_client_0({both, {4, -0.5, 1}}, {both, {-6, -0.5, 3}}) == 0);
+  CHECK(expert_of_client_0({both, {-6, -0.5, 1}}, {both, {4, -0.5, 3}}) == 0);
+  // e_0 = -0.6, not the sum of -1.2, and e_1 = -1, of one holder.
+  CHECK(expert_of_client_0({both, {-0.6, -1, 1}}, {first, {-0.6, 3}}) == 1);
+}
+
+TEST_CASE("embeddings of other experts than the plan's are the caller's mistake") {
   test::FakeLearner learner;
   const auto assignment = assign_experts(answer_of(2, 2, 2, 2), inputs_of(2, learner));
   const Plan plan = assignment->plan({1}, 0);
   CHECK((plan.experts == nn::ModuleExperts{{kQ, {0, 1}}}));
-  assignment->observe(seen_by(0, plan, learner.value({4, -1, 1})));
-  assignment->observe(seen_by(1, plan, learner.value({0, -1, 2})));
-  CHECK((assignment->plan({2}, 1).experts == plan.experts));
-  // Embeddings of other experts than the plan's are the caller's mistake.
   assignment->observe(seen_by(1, plan, learner.value({0, -1})));
-  CHECK_THROWS_AS(assignment->plan({3}, 1), ProgrammerError);
+  CHECK_THROWS_AS(assignment->plan({2}, 1), ProgrammerError);
 }
 
 TEST_CASE("experts: drawn once, drawn anew, or as many for everyone") {
@@ -114,9 +134,26 @@ TEST_CASE("embeddings are sent in every round but the last, and only where they 
   CHECK(!assignment->embeddings({3}, 0));
   answer.set_choice(v1::ExpertAssignment::RANDOM);
   CHECK(!assign_experts(answer, inputs)->embeddings({1}, 0));
-  CHECK(assign_experts(answer, inputs)->work(5).flops() == 0);
-  // A module: scores 2 x 2 (2 x 1 + 4) = 24, two choices over 2 x 2 + 2 arcs = 12.
-  CHECK(assignment->work(5).flops() == 5 * (24 + 12));
+}
+
+// A module: scores 2 x 2 (2 x 1 + 4) = 24, drawn ones 2 x 2 x 4 = 16; two choices over 2 x 2 + 2
+// arcs = 12.
+TEST_CASE("the server chooses after every round but the last, and for static experts never") {
+  test::FakeLearner learner;
+  AssignmentInputs inputs = inputs_of(2, learner);
+  inputs.last_round = 3;
+  v1::ExpertAssignment answer = answer_of(2, 1, 1, 1);
+  const auto flops = [&](int64_t round) {
+    return assign_experts(answer, inputs)->choice_work(round, 5).flops();
+  };
+  CHECK(flops(1) == 5 * (24 + 12));
+  CHECK(flops(2) == 5 * (24 + 12));
+  CHECK(flops(3) == 0);
+  answer.set_choice(v1::ExpertAssignment::RANDOM);
+  CHECK(flops(2) == 5 * (16 + 12));
+  CHECK(flops(3) == 0);
+  answer.set_choice(v1::ExpertAssignment::STATIC);
+  CHECK(flops(1) == 0);
 }
 
 // ------------------------------------------------------------------------------ what they cost
