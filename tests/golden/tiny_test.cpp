@@ -51,7 +51,9 @@ TEST_CASE("the tiny scenario's mixtures of experts are the kept ones") {
                            "experts:{experts:9 choices:2 min_experts:1 max_experts:6}}' --out a");
   INFO(ran.err);
   REQUIRE(ran.code == 0);
-  const std::filesystem::path golden = FEDCLOCK_SOURCE_DIR "/tests/golden";
+  const std::filesystem::path golden = FEDCLOCK_SOURCE_DIR
+      "/"
+      "tests/golden";
   compare_with_kept(golden / "tiny_fedamole_rounds.csv", read_file(here / "a/rounds.csv"));
   compare_with_kept(golden / "tiny_fedamole_clients.csv", read_file(here / "a/clients.csv"));
 }
