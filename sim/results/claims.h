@@ -1,6 +1,7 @@
 // Claims of a paper, judged over the runs of its suite (sim/scenario/suite.proto).
 //
-// The rules, for each setting and seed:
+// The rules, for each setting and seed (accuracies are on the server's test rows or, with own_rows,
+// means over clients on their own):
 //   smoothed accuracy    at a measurement, the mean of the measurements of the suite's smoothing_s
 //                        up to it, itself included; or the best of all measurements up to it
 //   final accuracy       the smoothed accuracy at the last measurement
@@ -26,8 +27,9 @@
 //
 // Verdict: reproduced where the whole interval lies at or above the paper's figure, not reproduced
 // where all of it lies below, else inconclusive; inconclusive too where runs are missing, where
-// nothing was learnt anywhere, with fewer than 3 seeds, and where an upper bound is all that lies
-// above. Figures that differ by rounding (1e-9) are the same.
+// accuracies were not measured, where nothing was learnt anywhere, where a target was reached before
+// training, with fewer than 3 seeds, and where an upper bound is all that lies above. Figures that
+// differ by rounding (1e-9) are the same.
 #pragma once
 
 #include <cstdint>
