@@ -27,9 +27,9 @@
 //
 // Verdict: reproduced where the whole interval lies at or above the paper's figure, not reproduced
 // where all of it lies below, else inconclusive; inconclusive too where runs are missing, where
-// accuracies were not measured, where nothing was learnt anywhere, where a target was reached before
-// training, with fewer than 3 seeds, and where an upper bound is all that lies above. Figures that
-// differ by rounding (1e-9) are the same.
+// accuracies were not measured, where nothing was learnt anywhere, where a target was reached
+// before training, with fewer than 3 seeds, and where an upper bound is all that lies above.
+// Figures that differ by rounding (1e-9) are the same.
 #pragma once
 
 #include <cstdint>
