@@ -101,8 +101,8 @@ TEST_CASE("tables: empty where nothing was measured, means over clients") {
         "1,10,,,,,1000,2000,1,4,2,2,0,0,0,0,0,0,,0,2\n"
         "2,20,0.5,,,,1000,2000,1,4,2,2,0,0,0,0,0,0,,0,2\n");
   CHECK_THAT(clients_csv(result),
-             Contains("1,0,slow board,2,10,0.5,,500,1000,1,6,2,0,0,1,0,0,0,0,0,,,,,0,,1,0\n") &&
-                 Contains("2,1,fast board,2,20,0.5,,500,1000,1,2,2,4,0,0,0,0,0,0,0,,,,,0,,1,0\n"));
+             Contains("1,0,slow board,2,10,0.5,,500,1000,1,6,2,0,0,1,0,0,0,0,0,,,,,0,,1,0,\n") &&
+                 Contains("2,1,fast board,2,20,0.5,,500,1000,1,2,2,4,0,0,0,0,0,0,0,,,,,0,,1,0,\n"));
 }
 
 TEST_CASE("what was lost and what was drawn: in the tables, summed up, and to an accuracy") {
@@ -121,7 +121,7 @@ TEST_CASE("what was lost and what was drawn: in the tables, summed up, and to an
   }
   CHECK_THAT(rounds_csv(result),
              Contains("\n2,20,0.5,,,,1000,2000,1,4,2,2,0,0.25,1,3,40,50,27,0,2\n"));
-  CHECK_THAT(clients_csv(result), Contains("1,6,2,0,0,0,0.5,1,3,40,50,1,20,2,4,0,,1,0\n"));
+  CHECK_THAT(clients_csv(result), Contains("1,6,2,0,0,0,0.5,1,3,40,50,1,20,2,4,0,,1,0,\n"));
   const Lost lost = lost_in(result);
   CHECK(lost.any());
   CHECK(lost.dropped == 1);
