@@ -24,16 +24,17 @@ double layer_activation_bytes(const nn::Architecture& a, int64_t batch_rows, int
 Memory training_memory(const nn::Architecture& architecture, const TrainingPlan& plan) {
   check_plan(architecture, plan);
   const double size = static_cast<double>(plan.bytes_per_element);
-  const double depth = static_cast<double>(plan.depth);
+  const double depth = static_cast<double>(backward_depth(architecture, plan));
   const double rows = static_cast<double>(plan.batch_rows);
-  const double tokens = rows * static_cast<double>(plan.sequence_tokens);
+  const double tokens = rows * static_cast<double>(row_tokens(plan));
   const double trained = static_cast<double>(trained_parameters(architecture, plan));
   const double head = static_cast<double>(head_parameters(architecture, plan.head_outputs));
-  const double layer = layer_activation_bytes(architecture, plan.batch_rows, plan.sequence_tokens,
+  const double layer = layer_activation_bytes(architecture, plan.batch_rows, row_tokens(plan),
                                               plan.bytes_per_element);
   Memory memory;
   memory.weights_bytes = size * static_cast<double>(nn::parameter_count(architecture));
-  memory.adapters_bytes = size * head;
+  memory.adapters_bytes =
+      size * (head + static_cast<double>(prompt_parameters(architecture, plan)));
   if (!plan.full_tuning && plan.depth > 0) {
     memory.adapters_bytes += size * static_cast<double>(all_adapter_parameters(architecture, plan));
   }

@@ -24,7 +24,7 @@ namespace fedclock::cost {
 
 struct Memory {
   double weights_bytes = 0;      // the base
-  double adapters_bytes = 0;     // adapters' and linear head's weights
+  double adapters_bytes = 0;     // adapters', prompt's and linear head's weights
   double gradients_bytes = 0;    // of trained parameters
   double optimizer_bytes = 0;    // moments of trained parameters
   double activations_bytes = 0;  // kept for the backward pass

@@ -99,9 +99,11 @@ void check_plan(const nn::Architecture& architecture, const TrainingPlan& plan) 
   if (plan.batch_rows < 1) {
     throw InputError(fmt::format("{} rows a step: at least 1 is needed", plan.batch_rows));
   }
-  if (plan.sequence_tokens < 1 || plan.sequence_tokens > architecture.max_tokens) {
-    throw InputError(fmt::format("{} tokens a row: the model takes 1 to {}", plan.sequence_tokens,
-                                 architecture.max_tokens));
+  if (plan.sequence_tokens < 1 || row_tokens(plan) > architecture.max_tokens) {
+    throw InputError(fmt::format(
+        "{} tokens a row{}: the model takes 1 to {}", plan.sequence_tokens,
+        plan.prompt.tokens > 0 ? fmt::format(" and {} of the prompt", plan.prompt.tokens) : "",
+        architecture.max_tokens));
   }
   if (plan.head_outputs < 0) {
     throw InputError(fmt::format("{} head outputs: 0 or more is needed", plan.head_outputs));
@@ -114,9 +116,10 @@ void check_plan(const nn::Architecture& architecture, const TrainingPlan& plan) 
     throw InputError(
         fmt::format("{} optimiser moments: 0 or more is needed", plan.optimizer_moments));
   }
-  if (plan.depth == 0 && plan.head_outputs == 0) {
-    throw InputError("depth is 0 and there is no trained head: nothing would be trained");
+  if (plan.depth == 0 && plan.head_outputs == 0 && plan.prompt.tokens == 0) {
+    throw InputError("depth is 0 and there is no trained head or prompt: nothing would be trained");
   }
+  ensure(plan.prompt.tokens == 0 || !plan.full_tuning, "a soft prompt beside full tuning");
   if (plan.depth > 0 && !plan.full_tuning) check_adapters(architecture, plan);
 }
 
@@ -136,6 +139,16 @@ int64_t head_parameters(const nn::Architecture& architecture, int64_t head_outpu
   return head_outputs > 0 ? (architecture.width + 1) * head_outputs : 0;
 }
 
+int64_t row_tokens(const TrainingPlan& plan) { return plan.sequence_tokens + plan.prompt.tokens; }
+
+int64_t backward_depth(const nn::Architecture& architecture, const TrainingPlan& plan) {
+  return plan.prompt.tokens > 0 ? architecture.layers : plan.depth;
+}
+
+int64_t prompt_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
+  return nn::element_count(nn::prompt_shapes(plan.prompt, architecture.width));
+}
+
 int64_t trained_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
   const int64_t head = head_parameters(architecture, plan.head_outputs);
   if (plan.full_tuning) return tuned_base_parameters(architecture, plan) + head;
@@ -150,7 +163,7 @@ int64_t trained_parameters(const nn::Architecture& architecture, const TrainingP
         const int64_t pair = (plan.trains_a ? shape.in : 0) + (plan.trains_b ? shape.out : 0);
         return count * pair + shape.in;
       });
-  return sum_of_ranks(plan) * of_rank_1 + of_experts + head;
+  return sum_of_ranks(plan) * of_rank_1 + of_experts + prompt_parameters(architecture, plan) + head;
 }
 
 int64_t all_adapter_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {

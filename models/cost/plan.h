@@ -21,6 +21,9 @@ struct TrainingPlan {
   // (FedAMoLE, 2411.19128); a token goes to the `top_experts` best of them.
   std::map<nn::Module, int64_t> experts{};
   int64_t top_experts = 0;
+  // Of a soft prompt, trained beside: its tokens come on top of `sequence_tokens`, and its gradient
+  // goes down through all layers.
+  nn::PromptSpec prompt{};
   int64_t batch_rows = 0;       // sequences a step
   int64_t sequence_tokens = 0;  // tokens a sequence, padding included
   // Classes of a trained linear head on one vector a row; 0: language modelling, the frozen
@@ -49,7 +52,13 @@ int64_t adapter_parameters(const nn::Architecture& architecture, nn::Target targ
 // one without.
 int64_t expert_parameters(const nn::Architecture& architecture, const TrainingPlan& plan);
 
-// Parameters that a step changes: adapters or weights, and the linear head.
+// Tokens of a row, a soft prompt's included.
+int64_t row_tokens(const TrainingPlan& plan);
+// Layers that the backward pass goes down through, counted from the output.
+int64_t backward_depth(const nn::Architecture& architecture, const TrainingPlan& plan);
+
+int64_t prompt_parameters(const nn::Architecture& architecture, const TrainingPlan& plan);
+// Parameters that a step changes: adapters or weights, soft prompt, and the linear head.
 int64_t trained_parameters(const nn::Architecture& architecture, const TrainingPlan& plan);
 // All of the tuned layers' adapters and experts, frozen factors included.
 int64_t all_adapter_parameters(const nn::Architecture& architecture, const TrainingPlan& plan);

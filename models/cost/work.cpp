@@ -34,7 +34,7 @@ struct Sizes {
 Sizes sizes_of(const nn::Architecture& a, const TrainingPlan& plan) {
   Sizes s{};
   s.rows = static_cast<double>(plan.batch_rows);
-  s.sequence = static_cast<double>(plan.sequence_tokens);
+  s.sequence = static_cast<double>(row_tokens(plan));
   s.tokens = s.rows * s.sequence;
   s.width = static_cast<double>(a.width);
   s.query_width = static_cast<double>(a.heads * a.head_width);
@@ -195,8 +195,7 @@ Work base_forward(const nn::Architecture& a, const TrainingPlan& plan, const Siz
   work.forward_flops = layers * (2 * s.tokens * weights + 2 * attention_product_flops(s)) +
                        2 * s.head_multiplications;
   const double activations =
-      layers *
-      layer_activation_bytes(a, plan.batch_rows, plan.sequence_tokens, plan.bytes_per_element);
+      layers * layer_activation_bytes(a, plan.batch_rows, row_tokens(plan), plan.bytes_per_element);
   work.memory_bytes = s.bytes * (layers * weights + s.head_weights + s.tokens * s.width) +
                       2 * (activations + s.bytes * s.head_values);
   return work;
@@ -206,7 +205,7 @@ void add_head_backward(const nn::Architecture& a, const TrainingPlan& plan, cons
                        Work& work) {
   const bool vocabulary_trained = plan.full_tuning && plan.depth == a.layers;
   const bool weight_gradient = plan.head_outputs > 0 || vocabulary_trained;
-  const bool input_gradient = plan.depth > 0;
+  const bool input_gradient = backward_depth(a, plan) > 0;
   if (weight_gradient) work.backward_flops += 2 * s.head_multiplications;
   if (input_gradient) {
     work.backward_flops += 2 * s.head_multiplications;
@@ -215,24 +214,39 @@ void add_head_backward(const nn::Architecture& a, const TrainingPlan& plan, cons
   work.memory_bytes += 2 * s.bytes * s.head_values;
 }
 
+// The encoder of a soft prompt, which runs once a step.
+void add_prompt(const nn::Architecture& a, const TrainingPlan& plan, const Sizes& s, Work& work) {
+  const auto tokens = static_cast<double>(plan.prompt.tokens);
+  for (const auto& [name, shape] : nn::prompt_shapes(plan.prompt, a.width)) {
+    if (shape.size() < 2 || name == "prompt.embedding") continue;
+    const double weights = static_cast<double>(shape[0] * shape[1]);
+    work.forward_flops += 2 * tokens * weights;
+    work.backward_flops += 4 * tokens * weights;
+    work.memory_bytes += 2 * s.bytes * weights;  // read forward and backward
+  }
+}
+
 }  // namespace
 
 Work step_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
   check_plan(architecture, plan);
   const Sizes s = sizes_of(architecture, plan);
   Work work = base_forward(architecture, plan, s);
-  const double depth = static_cast<double>(plan.depth);
+  const int64_t depth = backward_depth(architecture, plan);
   if (!plan.full_tuning && plan.depth > 0) {
     const double parameters = static_cast<double>(all_adapter_parameters(architecture, plan));
     work.forward_flops += adapter_forward_flops(architecture, plan, s);
     work.memory_bytes += 2 * s.bytes * parameters;  // read forward and backward
   }
   add_head_backward(architecture, plan, s, work);
-  if (plan.depth > 0) {
+  add_prompt(architecture, plan, s, work);
+  if (depth > 0) {
     double weight_bytes = 0;
-    const int64_t lowest = architecture.layers - plan.depth;
+    const int64_t lowest = architecture.layers - depth;
+    const bool through = plan.prompt.tokens > 0;
     for (int64_t layer = lowest; layer < architecture.layers; ++layer) {
-      const Reach reach = layer == lowest ? lowest_layer(architecture, plan) : whole_layer();
+      const Reach reach =
+          layer == lowest && !through ? lowest_layer(architecture, plan) : whole_layer();
       const Backward one =
           layer_backward(architecture, plan, s, reach, layer,
                          static_cast<double>(rank_of_layer(architecture, plan, layer)));
@@ -241,8 +255,8 @@ Work step_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
     }
     // Stored activations read; gradients of the same size written and read.
     const double activations = layer_activation_bytes(architecture, plan.batch_rows,
-                                                      plan.sequence_tokens, plan.bytes_per_element);
-    work.memory_bytes += weight_bytes + 3 * depth * activations;
+                                                      row_tokens(plan), plan.bytes_per_element);
+    work.memory_bytes += weight_bytes + 3 * static_cast<double>(depth) * activations;
   }
   // Gradient, value and moments of each trained parameter, read and written.
   work.memory_bytes += 2 * s.bytes * static_cast<double>(2 + plan.optimizer_moments) *

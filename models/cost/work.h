@@ -21,9 +21,11 @@
 // stops at its lowest trained maps: their own input gradient is not computed, nor anything below
 // them (with adapters on q and v alone, dK is not needed; with adapters on `up`, nothing of the
 // attention is). Full tuning at depth == layers goes on to the embeddings.
-// Causal attention is counted as full, because plain kernels compute the whole square and mask it.
-// Elementwise work (norms, activations, softmax, optimiser) has no FLOPs here: it is limited by
-// memory, and is in the bytes.
+// A soft prompt's tokens are tokens as others; under it the input gradients of all layers are
+// computed, and its encoder adds 2 tokens in out for each of its maps forward and twice that
+// backward. Causal attention is counted as full, because plain kernels compute the whole square and
+// mask it. Elementwise work (norms, activations, softmax, optimiser) has no FLOPs here: it is
+// limited by memory, and is in the bytes.
 //
 // Memory traffic, in bytes of `bytes_per_element`, one step:
 //   weights      every linear map and the head once forward; once more for each input gradient;

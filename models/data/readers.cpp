@@ -60,6 +60,7 @@ RawLabel label_of(const JsonRow& row, const std::string& field, int64_t line) {
 }
 
 void add_row(RawTable& table, const TableSpec& spec, Row row, RawLabel label) {
+  if (!spec.domains.empty() && !spec.domains.contains(row.domain)) return;
   const InstructionSpec& instruction = spec.instruction;
   if (instruction.open_responses() && row.response.empty()) {
     fail_in_field(table.file, label.line, instruction.response_field, "value ''",
@@ -144,6 +145,17 @@ void read_table_rows(const TextFile& file, const TableSpec& spec, const Instruct
   });
 }
 
+void require_rows_of(const std::set<std::string>& domains, const RawTable& table) {
+  std::set<std::string> there;
+  for (const Row& row : table.rows) there.insert(row.domain);
+  for (const std::string& domain : domains) {
+    if (there.contains(domain)) continue;
+    throw InputError(fmt::format(
+        "{}: task.files.domains: no row is of \"{}\": write it as the file does, or leave it out",
+        table.file.string(), domain));
+  }
+}
+
 RawTable read_raw(const TableSpec& spec, const Instructions* instructions,
                   const std::filesystem::path& path) {
   ensure(instructions != nullptr || !spec.text_field.empty(), "a table needs a text field");
@@ -160,6 +172,7 @@ RawTable read_raw(const TableSpec& spec, const Instructions* instructions,
   } else {
     read_table_rows(file, spec, instructions, table);
   }
+  require_rows_of(spec.domains, table);
   if (table.rows.empty()) {
     throw InputError(path.string() + ": no rows: give a file with at least one row");
   }

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct TableSpec {
   std::string pair_field;             // empty: single texts
   std::string label_field = "label";  // empty: rows have no labels
   std::string domain_field;           // empty: no domains
+  std::set<std::string> domains{};    // the rows kept are theirs, and each has one; empty: all
   std::vector<std::string> classes;   // names in label order; empty: taken from the labels
   InstructionSpec instruction{};      // with a prompt, which takes the place of the texts
 };

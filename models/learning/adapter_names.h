@@ -13,7 +13,7 @@
 
 namespace fedclock::learning {
 
-enum class TensorKind { kA, kB, kRouter, kMerged, kOther };  // the last: the head
+enum class TensorKind { kA, kB, kRouter, kMerged, kOther };  // the last: head, prompt
 
 struct TensorName {
   TensorKind kind = TensorKind::kOther;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "models/common/error.h"
+#include "models/nn/soft_prompt.h"
 
 namespace fedclock::learning {
 
@@ -48,10 +49,19 @@ EncodedRow encode_open_response(const data::Row& row, const data::Tokenizer& tok
   return after_prompt(row, tokenizer, max_tokens - 1 - max_response_tokens, response);
 }
 
+void put_before(EncodedRow& row, int64_t prompt_tokens) {
+  std::vector<int32_t> prompt;
+  for (int64_t p = 0; p < prompt_tokens; ++p) prompt.push_back(nn::prompt_id(p));
+  row.ids.insert(row.ids.begin(), prompt.begin(), prompt.end());
+  row.types.insert(row.types.begin(), prompt.size(), 0);
+  if (row.response_begin >= 0) row.response_begin += static_cast<int32_t>(prompt_tokens);
+}
+
 }  // namespace
 
 EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer,
-                  int64_t max_tokens, int64_t token_types, int64_t max_response_tokens) {
+                  int64_t max_tokens, int64_t token_types, int64_t max_response_tokens,
+                  int64_t prompt_tokens) {
   EncodedSet set;
   set.classes = static_cast<int64_t>(dataset.classes.size());
   set.rows.reserve(dataset.rows.size());
@@ -84,6 +94,7 @@ EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer
       encoded.types = std::move(text.types);
       if (token_types < 2) std::fill(encoded.types.begin(), encoded.types.end(), 0);
     }
+    put_before(encoded, prompt_tokens);
     encoded.label = row.label;
     set.rows.push_back(std::move(encoded));
   }

@@ -12,7 +12,7 @@
 namespace fedclock::learning {
 
 struct EncodedRow {
-  std::vector<int32_t> ids;    // special tokens included
+  std::vector<int32_t> ids;    // special tokens and a soft prompt's (below 0) included
   std::vector<int32_t> types;  // 0 for the first text, 1 for the second
   int label = -1;
   int32_t response_begin = -1;  // index of the response's first token; -1: no response
@@ -40,9 +40,10 @@ struct EncodedSet {
 // cut from its beginning where there is no room; the classes' names are the answers. Responses of
 // their own are cut to max_response_tokens, the end included, for which every prompt leaves room.
 // Where the base knows fewer than two token types (RoBERTa one, GPT-2 none), all tokens are of
-// type 0.
+// type 0. A soft prompt's tokens stand before each row, beyond max_tokens.
 EncodedSet encode(const data::Dataset& dataset, const data::Tokenizer& tokenizer,
-                  int64_t max_tokens, int64_t token_types, int64_t max_response_tokens = 0);
+                  int64_t max_tokens, int64_t token_types, int64_t max_response_tokens = 0,
+                  int64_t prompt_tokens = 0);
 
 // Pointers to these rows of the set.
 std::vector<const EncodedRow*> rows_of(const EncodedSet& set, std::span<const int32_t> rows);

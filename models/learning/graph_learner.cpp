@@ -18,6 +18,7 @@
 #include "models/nn/hugging_face.h"
 #include "models/nn/peft.h"
 #include "models/nn/safetensors.h"
+#include "models/nn/soft_prompt.h"
 
 namespace fedclock::learning {
 
@@ -59,8 +60,9 @@ class LazyTask {
     task_.adapter = spec_.adapter;
     const int64_t types = base.architecture.token_types;
     const auto encoded = [&](const data::Dataset& set) {
-      return std::make_shared<const EncodedSet>(
-          encode(set, *base.tokenizer, spec_.max_tokens, types, spec_.max_response_tokens));
+      return std::make_shared<const EncodedSet>(encode(set, *base.tokenizer, spec_.max_tokens,
+                                                       types, spec_.max_response_tokens,
+                                                       spec_.adapter.prompt.tokens));
     };
     task_.train = encoded(spec_.train);
     task_.test = encoded(spec_.test);
@@ -91,6 +93,8 @@ Digest task_name(const LearnerSpec& spec) {
   name.add(static_cast<int>(spec.precision)).add(static_cast<int>(spec.device));
   name.add(spec.evaluation_rows);  // a pass: it changes the last digits of a loss
   if (spec.train.open_responses) name.add(spec.max_response_tokens);
+  const nn::PromptSpec& prompt = spec.adapter.prompt;
+  if (prompt != nn::PromptSpec()) name.add("prompt").add(prompt.tokens).add(prompt.encoder);
   if (spec.adapter.top_experts != nn::AdapterSpec().top_experts) name.add(spec.adapter.top_experts);
   return name.finish();
 }
@@ -164,9 +168,13 @@ class GraphLearner : public Learner {
     const auto compute = [task = task_, share, seed](const auto&) {
       const LearningTask& t = task->get();
       const int64_t outputs = t.train->has_responses() ? 0 : t.train->classes;
-      return Outcome{nn::random_adapter(t.base->architecture(), t.adapter, share.ranks, outputs,
-                                        seed, share.experts),
-                     {}};
+      nn::TensorMap state = nn::random_adapter(t.base->architecture(), t.adapter, share.ranks,
+                                               outputs, seed, share.experts);
+      if (t.adapter.prompt.tokens > 0) {
+        const at::Tensor vocabulary = t.weights->at("embeddings.token").cpu();
+        state.merge(nn::random_prompt(t.adapter.prompt, vocabulary, seed));
+      }
+      return Outcome{std::move(state), {}};
     };
     return value(
         {add({JobKind::kInitial, initial_name(name_, share, seed), "initial adapter", {}, compute},
@@ -265,15 +273,20 @@ class GraphLearner : public Learner {
       const bool of_mixture = parsed.expert >= 0 || parsed.kind == TensorKind::kRouter;
       (of_mixture ? mixtures : plain)[name] = tensor;
     }
-    nn::write_peft_adapter(
-        folder, spec.architecture, nn::model_type_of(spec.architecture),
-        with_merged_as_adapters(plain, scale),
-        {.rank = spec.adapter.rank,
-         .alpha = spec.adapter.alpha,
-         .dropout = spec.adapter.dropout,
-         .base_name = spec.base_origin,
-         .task = has_responses(spec.train) ? nn::PeftTask::kCausalLanguageModel
-                                           : nn::PeftTask::kSequenceClassification});
+    const nn::PeftSettings settings{.rank = spec.adapter.rank,
+                                    .alpha = spec.adapter.alpha,
+                                    .dropout = spec.adapter.dropout,
+                                    .base_name = spec.base_origin,
+                                    .task = has_responses(spec.train)
+                                                ? nn::PeftTask::kCausalLanguageModel
+                                                : nn::PeftTask::kSequenceClassification};
+    const at::Tensor prompt = nn::soft_prompt(*tensors);
+    if (prompt.defined()) {
+      nn::write_peft_prompt(folder, spec.architecture, prompt, settings);
+    } else {
+      nn::write_peft_adapter(folder, spec.architecture, nn::model_type_of(spec.architecture),
+                             with_merged_as_adapters(plain, scale), settings);
+    }
     const std::filesystem::path beside = folder / "experts.safetensors";
     std::error_code none;
     std::filesystem::remove(beside, none);  // an earlier run's

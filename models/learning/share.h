@@ -21,7 +21,7 @@ inline void widen(std::vector<int64_t>& ranks, const std::vector<int64_t>& more)
 struct Share {
   std::vector<int64_t> ranks;  // of each layer's adapters, from the first layer on; 0: none
   bool a = true, b = true;     // which factors of them: A [rank, in], B [out, rank]
-  bool head = true;            // the linear head, where there is one
+  bool head = true;            // the linear head and the soft prompt, where there are such
   // Beside the adapter that all tokens share, in layers that have a rank: experts, ascending, and
   // the routers of the modules that have some.
   nn::ModuleExperts experts = {};

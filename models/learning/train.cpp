@@ -10,6 +10,7 @@
 #include "models/learning/batch_gradients.h"
 #include "models/learning/optimizer.h"
 #include "models/learning/reference.h"
+#include "models/nn/soft_prompt.h"
 #include "models/nn/torch.h"
 
 namespace fedclock::learning {
@@ -56,7 +57,7 @@ constexpr size_t kHead = static_cast<size_t>(-1);
 // A trained tensor, and what of the job concerns it.
 struct Trained {
   std::string name;
-  size_t layer = kHead;  // or the head
+  size_t layer = kHead;  // or the head, or the soft prompt
 };
 
 // A pair's tail, HetLoRA's penalty: B[:, keep:] and A[keep:, :].
@@ -77,6 +78,9 @@ class Training {
     result_.numbers.layer_fisher.assign(layers, 0);
     if (job.trained.head) {
       for (const char* name : {"head.weight", "head.bias"}) add(name, kHead);
+      for (const auto& [name, tensor] : start) {
+        if (name.starts_with("prompt.")) add(name, kHead);
+      }
     }
     for (size_t layer = 0; layer < layers; ++layer) {
       if (job.trained.ranks[layer] > 0) add_layer(layer);
@@ -88,8 +92,7 @@ class Training {
     const auto batches = plan_batches(job_);
     const bool fast = task_.trunk != nullptr && task_.adapter.dropout == 0;
     const auto gradients_of =
-        fast ? make_fast_gradients(task_, result_.tensors, job_.trained.depth(), batches,
-                                   job_.load_balance)
+        fast ? make_fast_gradients(task_, result_.tensors, depth(), batches, job_.load_balance)
              : make_reference_gradients(task_, result_.tensors, job_);
     Optimizer optimizer({.kind = job_.settings.optimizer,
                          .weight_decay = job_.settings.weight_decay,
@@ -115,6 +118,11 @@ class Training {
   }
 
  private:
+  // Layers that the gradient goes down.
+  int64_t depth() const {
+    return nn::wants_prompt(gradients_) ? task_.architecture().layers : job_.trained.depth();
+  }
+
   void add(const std::string& name, size_t layer) {
     const auto found = start_.find(name);
     if (found == start_.end()) return;

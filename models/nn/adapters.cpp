@@ -6,6 +6,7 @@
 
 #include "models/common/error.h"
 #include "models/common/random.h"
+#include "models/nn/soft_prompt.h"
 
 namespace fedclock::nn {
 
@@ -64,6 +65,7 @@ std::vector<int32_t> experts_of(const TensorMap& tensors, const std::string& map
 Adapters::Adapters(const Architecture& architecture, const AdapterSpec& spec,
                    const TensorMap& tensors)
     : maps_(architecture.layers),
+      prompt_(soft_prompt(tensors)),
       scale_(spec.alpha / static_cast<double>(spec.rank)),
       dropout_(spec.dropout),
       top_experts_(spec.top_experts) {

@@ -1,6 +1,7 @@
 // Adapters by name: a state's "layers.N.<target>.lora_a" [rank, in] and "lora_b" [out, rank], which
 // for a map of experts is the one that all tokens share; the others' "layers.N.<target>.expert.K."
-// with the same endings; and "layers.N.<target>.router" [rank, in]. Fresh ones, and what they
+// with the same endings; "layers.N.<target>.router" [rank, in]; and soft prompts
+// (models/nn/soft_prompt.h). Fresh ones, and what they
 // compute by stock libtorch operators: the reference of models/nn/group_adapters.h.
 #pragma once
 
@@ -44,6 +45,8 @@ class Adapters {
   // x [..., in] -> what the adapters of (layer, target) add to the map's output [..., out];
   // undefined where there are none.
   at::Tensor delta(int64_t layer, Target target, const at::Tensor& x) const;
+  // [tokens, width]; undefined where there is none.
+  const at::Tensor& prompt() const { return prompt_; }
 
  private:
   struct Pair {
@@ -59,6 +62,7 @@ class Adapters {
   at::Tensor of_experts(const OfMap& map, const at::Tensor& x) const;
 
   std::vector<std::array<OfMap, std::size(kAllTargets)>> maps_;
+  at::Tensor prompt_;
   double scale_ = 1;
   double dropout_ = 0;
   int64_t top_experts_ = 0;

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "models/common/error.h"
 
 namespace fedclock::nn {
@@ -79,14 +82,33 @@ std::vector<ParameterShape> parameter_shapes(const Architecture& a) {
   return all;
 }
 
-int64_t parameter_count(const Architecture& architecture) {
+int64_t element_count(const std::vector<ParameterShape>& shapes) {
   int64_t total = 0;
-  for (const auto& parameter : parameter_shapes(architecture)) {
+  for (const auto& parameter : shapes) {
     int64_t size = 1;
     for (int64_t extent : parameter.shape) size *= extent;
     total += size;
   }
   return total;
+}
+
+int64_t parameter_count(const Architecture& architecture) {
+  return element_count(parameter_shapes(architecture));
+}
+
+std::vector<ParameterShape> prompt_shapes(const PromptSpec& prompt, int64_t width) {
+  if (prompt.tokens == 0) return {};
+  std::vector<ParameterShape> shapes = {{"prompt.embedding", {prompt.tokens, width}}};
+  if (prompt.encoder == 0) return shapes;
+  const int64_t hidden =
+      std::max<int64_t>(1, std::llround(prompt.encoder * static_cast<double>(width)));
+  const int64_t widths[] = {width, hidden, hidden, width};
+  for (size_t i = 0; i + 1 < std::size(widths); ++i) {
+    const std::string layer = fmt::format("prompt.encoder.{}.", i);
+    shapes.push_back({layer + "weight", {widths[i + 1], widths[i]}});
+    shapes.push_back({layer + "bias", {widths[i + 1]}});
+  }
+  return shapes;
 }
 
 void check_architecture(const Architecture& a) {

@@ -95,13 +95,27 @@ struct Module {
 // Numbers of the experts of each map that has some, ascending.
 using ModuleExperts = std::map<Module, std::vector<int32_t>>;
 
-// LoRA hyper-parameters.
+// Embeddings of tokens that no text has, tuned before every row (2104.08691).
+struct PromptSpec {
+  int64_t tokens = 0;  // 0: none
+  // Above 0: the prompt is what a network of two hidden layers, so many times as wide as the model,
+  // makes of the embeddings, both tuned (P-tuning, 2103.10385).
+  double encoder = 0;
+  bool operator==(const PromptSpec&) const = default;
+};
+// Its tensors: prompt.embedding [tokens, width], and prompt.encoder.{0,1,2}.{weight [out, in],
+// bias [out]}. Empty where there is none.
+std::vector<ParameterShape> prompt_shapes(const PromptSpec& prompt, int64_t width);
+int64_t element_count(const std::vector<ParameterShape>& shapes);
+
+// What is tuned: LoRA hyper-parameters, and a soft prompt where there is one.
 struct AdapterSpec {
   int64_t rank = 8;
   double alpha = 16;
   double dropout = 0;
   std::vector<Target> targets = {Target::kQ, Target::kV};
   int64_t top_experts = 2;  // of a mixture, that a token goes to
+  PromptSpec prompt{};
 };
 
 // BERT: norms after the blocks, two token types.

@@ -45,9 +45,14 @@ void write_peft_adapter(const std::filesystem::path& folder, const Architecture&
                         std::string_view model_type, const TensorMap& adapter,
                         const PeftSettings& settings);
 
-// The way back, with the same names. Throws InputError for a kind of adapter that fedclock does not
-// compute (DoRA, rank-stabilised scaling, trained biases, ranks that differ) and for keys or shapes
-// that do not fit the architecture, all at once.
+// A soft prompt [tokens, width] as PEFT's prompt tuning has it: the key prompt_embeddings. What an
+// encoder made is written, as PEFT does for P-tuning.
+void write_peft_prompt(const std::filesystem::path& folder, const Architecture& architecture,
+                       const at::Tensor& prompt, const PeftSettings& settings);
+
+// The way back of adapters, with the same names. Throws InputError for a kind of adapter that
+// fedclock does not compute (DoRA, rank-stabilised scaling, trained biases, ranks that differ) and
+// for keys or shapes that do not fit the architecture, all at once.
 TensorMap read_peft_adapter(const std::filesystem::path& folder, const Architecture& architecture,
                             std::string_view model_type);
 PeftSettings read_peft_settings(const std::filesystem::path& folder);

@@ -7,6 +7,7 @@
 #include "models/common/error.h"
 #include "models/common/random.h"
 #include "models/nn/rotary.h"
+#include "models/nn/soft_prompt.h"
 
 namespace fedclock::nn {
 
@@ -125,10 +126,17 @@ at::Tensor Transformer::map(int64_t layer, Target target, const at::Tensor& x,
   return delta.defined() ? y + delta : y;
 }
 
-at::Tensor Transformer::embed(const Batch& batch) const {
+at::Tensor Transformer::embed(const Batch& batch, const at::Tensor& prompt) const {
   const Architecture& a = architecture_;
   const int64_t tokens = batch.ids.size(1);
-  at::Tensor x = at::embedding(token_embedding_, batch.ids);  // [rows, tokens, width]
+  at::Tensor x;  // [rows, tokens, width]
+  if (prompt.defined()) {
+    const at::Tensor virtual_rows = prompt_row(0) - batch.ids;
+    x = at::where(batch.ids.lt(0).unsqueeze(2), at::embedding(prompt, virtual_rows.clamp_min(0)),
+                  at::embedding(token_embedding_, batch.ids.clamp_min(0)));
+  } else {
+    x = at::embedding(token_embedding_, batch.ids);
+  }
   if (a.positions == Positions::kLearned) {
     x = x + position_embedding_.narrow(0, a.position_offset, tokens);
   }
@@ -199,7 +207,7 @@ at::Tensor Transformer::hidden(const Batch& batch, const Adapters& adapters) con
     context.cos = rope_cos_.narrow(0, 0, tokens);
     context.sin = rope_sin_.narrow(0, 0, tokens);
   }
-  at::Tensor x = embed(batch);
+  at::Tensor x = embed(batch, adapters.prompt());
   for (int64_t layer = 0; layer < a.layers; ++layer) {
     const Layer& weights = layers_[layer];
     if (a.norm_place == NormPlace::kBeforeBlock) {

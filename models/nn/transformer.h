@@ -22,7 +22,7 @@ void check_weights(const Architecture& architecture, const TensorMap& weights);
 
 // Tokens of several rows, padded at the end to the longest.
 struct Batch {
-  at::Tensor ids;    // [rows, tokens] int64
+  at::Tensor ids;    // [rows, tokens] int64; below 0: of a soft prompt (soft_prompt.h)
   at::Tensor types;  // [rows, tokens] int64; undefined: all 0
   at::Tensor real;   // [rows, tokens] bool, false on padding; undefined: no padding
 
@@ -58,7 +58,7 @@ class Transformer {
   };
   struct Context;  // what is the same for all layers of one forward pass
 
-  at::Tensor embed(const Batch& batch) const;
+  at::Tensor embed(const Batch& batch, const at::Tensor& prompt) const;
   at::Tensor norm(const at::Tensor& x, const NormWeights& weights) const;
   at::Tensor map(int64_t layer, Target target, const at::Tensor& x, const Adapters& adapters) const;
   at::Tensor attention(int64_t layer, const at::Tensor& x, const Context& context) const;

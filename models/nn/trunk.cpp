@@ -5,6 +5,7 @@
 #include "models/common/error.h"
 #include "models/nn/attention.h"
 #include "models/nn/rotary.h"
+#include "models/nn/soft_prompt.h"
 #include "models/nn/torch.h"
 #include "models/nn/transformer.h"
 
@@ -93,7 +94,7 @@ NormParameters Trunk::norm_after(int64_t block) const {
 }
 
 TrunkPass::TrunkPass(const Trunk& trunk, const AdapterSpec& spec, const TensorMap& tensors)
-    : trunk_(trunk) {
+    : trunk_(trunk), tensors_(tensors), has_prompt_(soft_prompt(tensors).defined()) {
   for (const Trunk::Layer& layer : trunk.layers_) {
     adapters_.push_back(
         {GroupAdapters(*layer.qkv, spec, tensors), GroupAdapters(*layer.o, spec, tensors),
@@ -105,6 +106,8 @@ TrunkPass::TrunkPass(const Trunk& trunk, const AdapterSpec& spec, const TensorMa
 void TrunkPass::embed(const PackedRows& rows, Matrix stream) {
   const Architecture& a = trunk_.architecture_;
   const Trunk::Embeddings& tables = *trunk_.embeddings_;
+  if (has_prompt_) prompt_ = soft_prompt(tensors_).detach();
+  const int64_t virtual_tokens = prompt_.defined() ? prompt_.size(0) : 0;
   for (int64_t r = 0; r < rows.rows(); ++r) {
     const int64_t begin = rows.offsets[r], tokens = rows.offsets[r + 1] - begin;
     const int64_t before = first_position(r);
@@ -114,12 +117,14 @@ void TrunkPass::embed(const PackedRows& rows, Matrix stream) {
     }
     for (int64_t t = 0; t < tokens; ++t) {
       const int32_t id = rows.ids[begin + t];
-      if (id < 0 || id >= a.vocabulary) {
+      if (id < -virtual_tokens || id >= a.vocabulary) {
         throw ProgrammerError("token " + std::to_string(id) + " of a vocabulary of " +
                               std::to_string(a.vocabulary));
       }
       float* x = stream.data + (begin + t) * a.width;
-      std::copy_n(tables.token.data() + id * a.width, a.width, x);
+      const float* from = id < 0 ? prompt_.data_ptr<float>() + prompt_row(id) * a.width
+                                 : tables.token.data() + id * a.width;
+      std::copy_n(from, a.width, x);
       if (a.positions == Positions::kLearned) {
         add_bias(1, a.width, tables.position.data() + (a.position_offset + before + t) * a.width,
                  x);
@@ -233,12 +238,13 @@ Matrix TrunkPass::layers_below(const PackedRows& rows, int64_t layer) {
   above_ = arena_.mark();
   embed(rows, stream);
   if (layer == 0) return stream;
-  Chain chain = begin_chain(stream, 0, /*overwrite=*/true);
+  Chain chain = begin_chain(stream, 0, /*overwrite=*/true, nullptr);
   run_layers(0, layer, chain, /*record=*/false);
   return stream;
 }
 
-TrunkPass::Chain TrunkPass::begin_chain(const Matrix& stream, int64_t layer, bool overwrite) {
+TrunkPass::Chain TrunkPass::begin_chain(const Matrix& stream, int64_t layer, bool overwrite,
+                                        NormTape* below) {
   const Architecture& a = trunk_.architecture_;
   if (a.norm_place == NormPlace::kAfterBlock) {
     if (overwrite) return {stream, stream};
@@ -252,8 +258,11 @@ TrunkPass::Chain TrunkPass::begin_chain(const Matrix& stream, int64_t layer, boo
     residual = arena_.matrix(stream.rows, a.width);
     std::copy_n(stream.data, stream.rows * a.width, residual.data);
   }
+  NormRows rows;
+  if (below != nullptr) rows = {arena_.take(stream.rows), arena_.take(stream.rows)};
   residual_norm(trunk_.norm(trunk_.norms_[2 * layer]), stream.rows, a.width, stream.data, nullptr,
-                nullptr, nullptr, normed.data, {});
+                nullptr, nullptr, normed.data, rows);
+  if (below != nullptr) *below = {residual, rows};
   return {residual, normed};
 }
 
@@ -263,7 +272,9 @@ Matrix TrunkPass::layers_above(const PackedRows& rows, int64_t layer, const Matr
   offsets_ = rows.offsets;
   arena_.rewind(above_);
   first_recorded_ = layer;
-  Chain chain = begin_chain(stream, layer, /*overwrite=*/false);
+  const bool of_prompt = record && has_prompt_;
+  if (of_prompt) ids_ = rows.ids;
+  Chain chain = begin_chain(stream, layer, /*overwrite=*/false, of_prompt ? &below_ : nullptr);
   run_layers(layer, trunk_.architecture_.layers, chain, record);
   return chain.normed;
 }
@@ -319,7 +330,10 @@ void TrunkPass::backward(Matrix d_hidden, TensorMap& gradients, Onto gradients_o
       if (groups[group]->wants(gradients)) lowest = {layer, group};
     }
   }
+  const bool of_prompt = wants_prompt(gradients);
+  if (of_prompt) lowest = {0, -1};
   if (lowest.layer < 0) return;
+  ensure(before || !of_prompt, "a soft prompt under norms after the blocks");
   ensure(lowest.layer >= first_recorded_, "a gradient is wanted below what was recorded");
   const Arena::Mark mark = arena_.mark();
   const Matrix d_normed = d_hidden;
@@ -343,7 +357,25 @@ void TrunkPass::backward(Matrix d_hidden, TensorMap& gradients, Onto gradients_o
     arena_.rewind(scratch);
     if (before) d_residual = d_sum.data;
   }
+  if (of_prompt) {
+    norm_backward(trunk_.norm(trunk_.norms_.front()), d_hidden.rows, a.width, below_.sum.data,
+                  below_.rows, d_normed.data, d_residual, d_sum.data);
+    prompt_backward(d_sum, wanted);
+  }
   arena_.rewind(mark);
+}
+
+// From the gradient of the residual stream before the first layer.
+void TrunkPass::prompt_backward(const Matrix& d_stream, const Wanted& wanted) const {
+  ensure(prompt_.defined() && !trunk_.architecture_.embedding_norm,
+         "a soft prompt's gradient where there is none, or under a norm of the embeddings");
+  const at::Tensor d_prompt = at::zeros(prompt_.sizes(), at::kFloat);
+  for (size_t t = 0; t < ids_.size(); ++t) {
+    if (ids_[t] >= 0) continue;
+    add_bias(1, d_stream.columns, d_stream.row_range(static_cast<int64_t>(t), 1).data,
+             d_prompt.data_ptr<float>() + prompt_row(ids_[t]) * d_stream.columns);
+  }
+  prompt_gradients(tensors_, d_prompt, wanted.gradients, wanted.onto);
 }
 
 Onto TrunkPass::input_gradient_onto() const {

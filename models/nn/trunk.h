@@ -29,7 +29,7 @@ namespace fedclock::nn {
 
 // Tokens of several rows, one row after another.
 struct PackedRows {
-  std::vector<int32_t> ids;         // [tokens]
+  std::vector<int32_t> ids;         // [tokens]; below 0: of a soft prompt (soft_prompt.h)
   std::vector<int32_t> types;       // [tokens]; empty: all 0
   std::vector<int64_t> offsets{0};  // row r holds tokens offsets[r] to offsets[r + 1] - 1
 
@@ -99,7 +99,8 @@ class TrunkPass {
   void add_embedding_sums(EmbeddingSums& sums) const;
 
   // After layers_above() with record: the gradients of the adapter tensors that `gradients` has by
-  // name, written or added there; goes no further down than the lowest of these. Overwrites
+  // name, written or added there; goes no further down than the lowest of these. A soft prompt's
+  // need a record from layer 0 on, and norms before the blocks. Overwrites
   // d_hidden [tokens, width] and the record. `balance` times the load-balance losses of all
   // mixtures of experts over these tokens are part of the loss.
   void backward(Matrix d_hidden, TensorMap& gradients, Onto gradients_onto = Onto::kNothing,
@@ -146,7 +147,9 @@ class TrunkPass {
   void attention_branch(int64_t layer, const Matrix& input, Matrix output, AttentionTape* tape);
   void feed_forward_branch(int64_t layer, const Matrix& input, Matrix output,
                            FeedForwardTape* tape);
-  Chain begin_chain(const Matrix& stream, int64_t layer, bool overwrite);
+  // `overwrite`: the stream itself becomes the residual. `below`, where there is one, keeps the
+  // first norm's rows.
+  Chain begin_chain(const Matrix& stream, int64_t layer, bool overwrite, NormTape* below);
   void run_layers(int64_t begin, int64_t end, Chain& chain, bool record);
   // Stop at `lowest_group` of the block, in forward order (0, 1); below 0: go all the way to
   // d_input, which a chain with norms after its blocks adds to.
@@ -156,8 +159,15 @@ class TrunkPass {
                              int64_t lowest_group, const Wanted& wanted);
   Onto input_gradient_onto() const;
 
+  void prompt_backward(const Matrix& d_stream, const Wanted& wanted) const;
+
   const Trunk& trunk_;
+  const TensorMap& tensors_;
+  const bool has_prompt_;
   std::vector<LayerAdapters> adapters_;
+  at::Tensor prompt_;         // of the pass
+  std::vector<int32_t> ids_;  // of a recorded pass with a prompt
+  NormTape below_;            // likewise: the first norm's
   Arena arena_;
   Arena::Mark above_;             // where layers_above() begins to take
   std::vector<int64_t> offsets_;  // of the pass

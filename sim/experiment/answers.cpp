@@ -100,7 +100,7 @@ federation::Answers Experiment::make_answers(learning::Learner& learner) const {
   inputs.most_layers = fit_.most_layers;
   inputs.seed = s.seed();
   inputs.learner = &learner;
-  inputs.has_head = workload_->spec().head_outputs > 0;
+  inputs.has_head = workload_->spec().trains_without_layers();
   inputs.targets = adapter_spec(s).targets;
   inputs.last_round = s.stop().rounds();
   federation::LocalInputs local{.seed = s.seed(),

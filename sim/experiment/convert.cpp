@@ -30,6 +30,9 @@ nn::AdapterSpec adapter_spec(const v1::Scenario& scenario) {
     spec.targets.push_back(target(static_cast<v1::Target>(from)));
   }
   const v1::Assignment& assignment = scenario.federation().assignment();
+  if (assignment.has_prompt()) {
+    spec.prompt = {assignment.prompt().tokens(), assignment.prompt().encoder()};
+  }
   if (assignment.has_experts()) spec.top_experts = assignment.experts().top_k();
   return spec;
 }

@@ -107,6 +107,7 @@ void Experiment::read_data(Problems& problems) {
     spec.pair_field = files.pair_field();
     spec.label_field = files.label_field();
     spec.domain_field = files.domain_field();
+    spec.domains.insert(files.domains().begin(), files.domains().end());
     spec.classes.assign(files.classes().begin(), files.classes().end());
     if (files.has_instruction()) spec.instruction = instruction_spec(files);
     data_ =
@@ -168,9 +169,12 @@ void Experiment::read_architecture(Problems& problems) {
     }
     scenario::check_assignment_against(scenario(), architecture_.layers, architecture_.width,
                                        problems);
-    if (scenario().task().max_tokens() > architecture_.max_tokens) {
-      problems.add("task.max_tokens", fmt::format("{}", scenario().task().max_tokens()),
-                   fmt::format("the model reads at most {} tokens", architecture_.max_tokens));
+    const int64_t prompt = adapter_spec(scenario()).prompt.tokens;
+    if (scenario().task().max_tokens() + prompt > architecture_.max_tokens) {
+      problems.add(
+          "task.max_tokens", fmt::format("{}", scenario().task().max_tokens()),
+          fmt::format("the model reads at most {} tokens{}", architecture_.max_tokens,
+                      prompt > 0 ? fmt::format(", of which {} are the prompt's", prompt) : ""));
     }
     for (const nn::Target target : adapter_spec(scenario()).targets) {
       if (!nn::linear_shape(architecture_, target)) {
@@ -264,7 +268,7 @@ void Experiment::make_workload(Problems& problems) {
     problems.add("timing", timed_name_, error.what());
     return;
   }
-  if (learning::Share{ranks_}.depth() == 0 && spec.head_outputs == 0) {
+  if (learning::Share{ranks_}.depth() == 0 && !spec.trains_without_layers()) {
     problems.add("federation.assignment", "0",
                  "without a head and without a tuned layer there is nothing to train: tune at "
                  "least one layer");

@@ -19,7 +19,7 @@ double needed_bytes(const cost::Machine& on, const federation::Workload& workloa
 
 int64_t most_layers(const cost::Machine& on, const federation::Workload& workload,
                     const learning::Share& whole) {
-  const int64_t least = workload.spec().head_outputs > 0 ? 0 : 1;
+  const int64_t least = workload.spec().trains_without_layers() ? 0 : 1;
   for (int64_t depth = whole.depth(); depth >= least; --depth) {
     if (needed_bytes(on, workload, whole, depth) <= on.memory_bytes) return depth;
   }
@@ -56,10 +56,11 @@ MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
   }
   // The other assignments shrink a device's depth to what it holds.
   const v1::Assignment& assignment = scenario.federation().assignment();
-  const auto answer = assignment.has_uniform()   ? assignment.uniform().when_too_large()
-                      : assignment.has_experts() ? v1::UniformAssignment::REFUSE
-                                                 : v1::UniformAssignment::SHRINK_DEPTH;
-  const int64_t least_depth = assignment.has_uniform() ? 0
+  const auto answer = assignment.has_uniform() ? assignment.uniform().when_too_large()
+                      : assignment.has_experts() || assignment.has_prompt()
+                          ? v1::UniformAssignment::REFUSE
+                          : v1::UniformAssignment::SHRINK_DEPTH;
+  const int64_t least_depth = assignment.has_uniform() || assignment.has_prompt() ? 0
                               : assignment.has_joint() ? assignment.joint().least_depth()
                                                        : 1;
   int64_t left = 0;  // that take part
@@ -74,8 +75,9 @@ MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
     if (most == depth) continue;
     if (answer == v1::UniformAssignment::REFUSE) {
       refuse(on, scenario::item_path("platform.devices", group),
-             assignment.has_experts()
-                 ? ", or give clients fewer experts (max_experts)"
+             assignment.has_experts() ? ", or give clients fewer experts (max_experts)"
+             : assignment.has_prompt()
+                 ? ""
                  : ", or say in federation.assignment.uniform.when_too_large what becomes of it");
       continue;
     }

@@ -70,6 +70,11 @@ std::vector<cost::TensorInfo> Workload::tensors(const learning::Share& share, Fo
       tensors.push_back({name + ".embeddings", {std::ssize(experts->second) + 1, ranks[layer]}});
     }
   }
+  if (share.head) {
+    for (const auto& [name, shape] : nn::prompt_shapes(spec_.adapter.prompt, spec_.timed.width)) {
+      tensors.push_back({name, shape});
+    }
+  }
   if (share.head && spec_.head_outputs > 0) {
     tensors.push_back({"head.weight", {spec_.head_outputs, spec_.timed.width}});
     tensors.push_back({"head.bias", {spec_.head_outputs}});
@@ -119,6 +124,7 @@ cost::TrainingPlan Workload::timed_plan(const learning::Share& trained) const {
     }
   }
   plan.top_experts = spec_.adapter.top_experts;
+  plan.prompt = spec_.adapter.prompt;
   plan.batch_rows = spec_.batch_rows;
   plan.sequence_tokens = spec_.sequence_tokens;
   plan.head_outputs = spec_.head_outputs;

@@ -180,6 +180,21 @@ v1::Federation fedamole() {
   return answers;
 }
 
+// A soft prompt is tuned in place of adapters (FedPrompt, arXiv 2208.12268).
+v1::Federation fedprompt() {
+  v1::Federation answers = fedit();
+  answers.mutable_assignment()->mutable_prompt();
+  return answers;
+}
+
+// The same with P-tuning's encoder, half as wide as the model as in FedAMoLE's code for
+// Llama-3.2-1B (P-tuning, arXiv 2103.10385).
+v1::Federation fedptuning() {
+  v1::Federation answers = fedprompt();
+  answers.mutable_assignment()->mutable_prompt()->set_encoder(0.5);
+  return answers;
+}
+
 // A reference: the server trains on all rows, as if they had been sent to it.
 v1::Federation centralized() {
   v1::Federation answers = fedit();
@@ -221,6 +236,8 @@ constexpr Method kMethods[] = {
     {"fedbuff", fedbuff},
     {"oort", oort},
     {"fedamole", fedamole},
+    {"fedprompt", fedprompt},
+    {"fedptuning", fedptuning},
     {"centralized", centralized},
     {"local_only", local_only},
 };

@@ -25,6 +25,7 @@ class Combination {
     check_bases();
     check_scaffold();
     check_experts();
+    check_prompt();
     check_after_training();
     if (f_.selection().has_all() && f_.schedule().deadline().over_selection() > 1) {
       refuse("federation.schedule.deadline.over_selection",
@@ -138,7 +139,7 @@ class Combination {
     }
     const v1::Assignment& assignment = f_.assignment();
     if (assignment.has_fisher() || assignment.has_joint() || assignment.has_experts() ||
-        (central && !assignment.has_uniform())) {
+        (central && !assignment.has_uniform() && !assignment.has_prompt())) {
       refuse("federation.assignment",
              fmt::format("gives each client what suits it in a federation; "
                          "{} has none: write uniform {{}}",
@@ -232,6 +233,20 @@ class Combination {
     }
   }
 
+  void check_prompt() {
+    if (!f_.assignment().has_prompt()) return;
+    const v1::Local& local = f_.local();
+    if (local.has_frozen_a() || local.has_alternating() || local.has_shared_a() ||
+        local.has_self_pruning()) {
+      refuse("federation.local",
+             "is about the factors of adapters, and a soft prompt has none: write plain {}");
+    }
+    if (!f_.aggregation().has_mean()) {
+      refuse("federation.aggregation",
+             "merges products of adapters, and a soft prompt has none: write mean {}");
+    }
+  }
+
   // Whose own model is not what local training leaves.
   void check_after_training() {
     if (!scenario_.evaluation().after_training()) return;
@@ -258,7 +273,7 @@ class Combination {
     }
     const bool shrinks =
         f_.assignment().uniform().when_too_large() == v1::UniformAssignment::SHRINK_DEPTH;
-    if (!f_.assignment().has_uniform() || shrinks) {
+    if ((!f_.assignment().has_uniform() && !f_.assignment().has_prompt()) || shrinks) {
       refuse("federation.local.scaffold",
              "has control variates of one shape for all: write assignment { uniform {} }, without "
              "SHRINK_DEPTH");

@@ -116,6 +116,28 @@ void check_experts(const v1::Scenario& scenario, const Fields& fields) {
   }
 }
 
+void check_prompt(const v1::Scenario& scenario, const Fields& assignment) {
+  const v1::Model& model = scenario.model();
+  if (!has_responses(scenario.task())) {
+    assignment.problem(
+        "prompt",
+        "goes before rows that a decoder answers in words, and these are classified: "
+        "write `instruction` (or form: INSTRUCTION), or another assignment");
+  }
+  const Fields prompt = assignment.child("prompt");
+  prompt.within("encoder", 0, 16, "times the model's width");
+  if (!model.has_pretrain()) {
+    prompt.at_least("tokens", 1);  // room is looked for where the folder is read
+    return;
+  }
+  const int64_t most = model.pretrain().architecture().max_tokens();
+  prompt.within("tokens", 1,
+                static_cast<double>(std::max<int64_t>(1, most - scenario.task().max_tokens())),
+                fmt::format("the model reads {} tokens, of which rows have up to {} "
+                            "(task.max_tokens)",
+                            most, scenario.task().max_tokens()));
+}
+
 void check_assignment(const v1::Scenario& scenario, const Fields& assignment, Problems& problems) {
   const v1::Assignment& answer = scenario.federation().assignment();
   if (answer.has_capacity()) {
@@ -141,6 +163,7 @@ void check_assignment(const v1::Scenario& scenario, const Fields& assignment, Pr
     joint.above("smoothing", 0, 1);
   }
   if (answer.has_experts()) check_experts(scenario, assignment.child("experts"));
+  if (answer.has_prompt()) check_prompt(scenario, assignment);
   if (answer.has_uniform()) check_rank(scenario, assignment.child("uniform"));
   std::optional<int64_t> width;
   const v1::Architecture& own = scenario.model().pretrain().architecture();

@@ -22,6 +22,16 @@ void check_synthetic(const Fields& synthetic) {
   synthetic.within("test_rows", 1, kMostRows, "without test rows there is no accuracy");
 }
 
+void check_distinct(const google::protobuf::RepeatedPtrField<std::string>& names,
+                    const std::string& path, std::string_view why, Problems& problems) {
+  std::set<std::string> seen;
+  for (int i = 0; i < names.size(); ++i) {
+    if (seen.insert(names[i]).second) continue;
+    problems.add(item_path(path, i), in_quotes(names[i]),
+                 fmt::format("stands in the list twice; {}", why));
+  }
+}
+
 void check_file_task(const v1::FileTask& task, const Fields& files, Problems& problems) {
   const std::vector<std::string> endings = {".jsonl", ".tsv", ".csv"};
   check_file_name(files, "train", task.train(), endings);
@@ -39,13 +49,12 @@ void check_file_task(const v1::FileTask& task, const Fields& files, Problems& pr
   if (task.has_pair_field() && task.pair_field() == task.text_field()) {
     files.problem("pair_field", "is the field of the first text; name the second text's field");
   }
-  if (task.classes_size() == 1) files.problem("classes", "one class leaves nothing to learn");
-  std::set<std::string> names;
-  for (int i = 0; i < task.classes_size(); ++i) {
-    if (names.insert(task.classes(i)).second) continue;
-    problems.add(item_path(files.path("classes"), i), in_quotes(task.classes(i)),
-                 "stands in the list twice; each class has one name");
+  if (task.domains_size() > 0 && task.domain_field().empty()) {
+    files.problem("domains", "needs `domain_field`, the field of a row's domain");
   }
+  check_distinct(task.domains(), files.path("domains"), "each is used once", problems);
+  if (task.classes_size() == 1) files.problem("classes", "one class leaves nothing to learn");
+  check_distinct(task.classes(), files.path("classes"), "each class has one name", problems);
 }
 
 void check_instruction(const v1::Task& task, const Fields& files) {

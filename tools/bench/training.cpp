@@ -179,6 +179,7 @@ nlohmann::ordered_json description(const Workload& work) {
 
 void write(const std::filesystem::path& folder) {
   for (const auto& work : all_workloads(nn::Precision::kFp32)) {
+    if (!work->plan.experts.empty()) continue;  // the loop has no mixtures
     std::filesystem::create_directories(folder / work->name);
     nn::write_json(folder / work->name / "workload.json", description(*work));
     nn::write_safetensors(folder / work->name / "base.safetensors", work->weights);

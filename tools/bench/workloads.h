@@ -4,6 +4,8 @@
 //       v, depth 6, 3 and 1, AdamW; and the same of width 256 with 8 heads
 //   W2  decoder, 4 layers, width 128, 4 heads, vocabulary 96, 64 tokens, LoRA of rank 8 on q, k, v,
 //       o, up and down; 20 clients with 4 SGD steps of 16 sequences each, from one state
+//   W3  as W2, with 10 experts beside each adapter, of which a token goes to 2, and the
+//       load-balance loss (FedAMoLE, 2411.19128)
 #pragma once
 
 #include <fmt/format.h>
@@ -87,7 +89,23 @@ inline std::shared_ptr<Workload> make_workload(std::string name, nn::Architectur
   return work;
 }
 
-// Names are W1-depth6, W1-depth3, W1-depth1, W1-width256 and W2.
+// Every module with so many experts, of which a token goes to `top`.
+inline void add_experts(Workload& work, int32_t count, int64_t top) {
+  for (int64_t layer = 0; layer < work.architecture.layers; ++layer) {
+    for (const nn::Target target : work.task.adapter.targets) {
+      std::vector<int32_t>& own = work.job.trained.experts[{layer, target}];
+      own.resize(static_cast<size_t>(count));
+      std::iota(own.begin(), own.end(), 0);
+      work.plan.experts[{layer, target}] = count;
+    }
+  }
+  work.task.adapter.top_experts = work.plan.top_experts = top;
+  work.start = nn::random_adapter(work.architecture, work.task.adapter, work.job.trained.ranks, 0,
+                                  1, work.job.trained.experts);
+  work.job.load_balance = 1e-3;
+}
+
+// Names are W1-depth6, W1-depth3, W1-depth1, W1-width256, W2 and W3.
 inline std::vector<std::shared_ptr<Workload>> all_workloads(nn::Precision precision) {
   using enum nn::Target;
   std::vector<std::shared_ptr<Workload>> all;
@@ -98,9 +116,12 @@ inline std::vector<std::shared_ptr<Workload>> all_workloads(nn::Precision precis
   };
   for (const int64_t depth : {6, 3, 1}) encoder(fmt::format("W1-depth{}", depth), 128, 4, depth);
   encoder("W1-width256", 256, 8, 6);
-  all.push_back(make_workload(
-      "W2", nn::decoder_architecture(4, 128, 4, 4, 512, kTokens, kVocabulary),
-      {kQ, kK, kV, kO, kUp, kDown}, 4, 20, 4, learning::OptimizerKind::kSgd, precision));
+  for (const char* name : {"W2", "W3"}) {
+    all.push_back(make_workload(
+        name, nn::decoder_architecture(4, 128, 4, 4, 512, kTokens, kVocabulary),
+        {kQ, kK, kV, kO, kUp, kDown}, 4, 20, 4, learning::OptimizerKind::kSgd, precision));
+  }
+  add_experts(*all.back(), 10, 2);
   return all;
 }
 

@@ -178,7 +178,8 @@ void print_group(const experiment::Experiment& experiment, federation::Answers& 
   const v1::DeviceGroup& from = group.from;
   const std::string mode = from.device().modes(scenario::modes_used(from).front()).name();
   // Without a head there is nothing to train at depth 0.
-  for (int64_t depth = spec.head_outputs > 0 ? 0 : 1; depth <= spec.learning_layers; ++depth) {
+  for (int64_t depth = spec.trains_without_layers() ? 0 : 1; depth <= spec.learning_layers;
+       ++depth) {
     const double memory_bytes =
         cost::taken_bytes(group.machine, workload.memory(experiment.share_of(depth)).total());
     const FirstPart part = first_part(experiment, answers, group, depth);
@@ -204,7 +205,8 @@ void print_server(const experiment::Experiment& experiment, federation::Answers&
   const int32_t chosen = answers.selection->usual(clients);
   // Where the plan depends on what is learnt, everything.
   const v1::Assignment& answer = s.federation().assignment();
-  const bool planned = answer.has_uniform() || answer.has_capacity() || answer.has_experts();
+  const bool planned =
+      answer.has_uniform() || answer.has_capacity() || answer.has_experts() || answer.has_prompt();
   const learning::Share whole = experiment.whole_share();
   std::vector<federation::Update> updates;  // of the first clients
   for (int32_t client = 0; client < chosen; ++client) {

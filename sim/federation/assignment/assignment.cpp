@@ -25,6 +25,11 @@ std::unique_ptr<Assignment> make_assignment(const v1::Assignment& answer, Assign
     case v1::Assignment::kFisher: return assign_by_fisher(answer.fisher(), std::move(inputs));
     case v1::Assignment::kJoint: return assign_jointly(answer.joint(), std::move(inputs));
     case v1::Assignment::kExperts: return assign_experts(answer.experts(), std::move(inputs));
+    case v1::Assignment::kPrompt: {
+      v1::UniformAssignment no_layers;  // the prompt goes with the head
+      no_layers.set_depth(0);
+      return assign_uniform(no_layers, std::move(inputs));
+    }
     case v1::Assignment::KIND_NOT_SET: break;
   }
   throw ProgrammerError("the method left the assignment open");
@@ -65,6 +70,7 @@ std::vector<int64_t> global_ranks(const v1::Assignment& answer, int64_t layers, 
       return ranks;
     case v1::Assignment::kFisher:
     case v1::Assignment::kExperts: return ranks;
+    case v1::Assignment::kPrompt: return last_of(ranks, 0);
     case v1::Assignment::KIND_NOT_SET: break;
   }
   throw ProgrammerError("the method left the assignment open");
