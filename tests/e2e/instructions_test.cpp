@@ -65,5 +65,27 @@ TEST_CASE("a decoder learns to write responses, which are scored by ROUGE-L") {
   CHECK(read_file(here / "a/result.pb") == read_file(here / "b/result.pb"));
 }
 
+TEST_CASE("soft prompts: learnt, merged, sent and exported") {
+  const Workplace here;
+  const std::string method = GENERATE("fedprompt", "fedptuning");
+  const Ran ran = here.run(
+      "run " + tiny_scenario() + " --set method=" + method +
+      " --set task.synthetic.form=INSTRUCTION --set model.pretrain.architecture.kind=DECODER"
+      " --set model.pretrain.steps=60 --set federation.assignment.prompt.tokens=4"
+      " --set federation.local.learning_rate=0.05 --set federation.selection={all:{}} --out a");
+  INFO(ran.err);
+  REQUIRE(ran.code == 0);
+  const v1::Result result = results::read_result(here / "a");
+  CHECK(result.rounds(3).loss() < result.rounds(0).loss());
+  // Everyone sends what everyone is sent; P-tuning's encoder is most of it.
+  const v1::ClientRound& client = result.rounds(1).clients(0);
+  CHECK(client.bytes_up() == client.bytes_down());
+  CHECK((client.bytes_up() > 4000) == (method == "fedptuning"));
+  CHECK(client.depth() == 0);
+  const std::string config = read_file(here / "a/final_adapter/adapter_config.json");
+  CHECK_THAT(config, Contains("PROMPT_TUNING") && Contains("\"num_virtual_tokens\": 4"));
+  CHECK(here.run("cost a/scenario.textproto").code == 0);
+}
+
 }  // namespace
 }  // namespace fedclock::test

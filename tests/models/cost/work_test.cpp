@@ -179,3 +179,24 @@ TEST_CASE("experts: all A and the chosen B", "[cost][unit]") {
   CHECK(inference_work(tiny_encoder(), plan).flops() ==
         step_work(tiny_encoder(), plain).forward_flops);
 }
+
+TEST_CASE("a soft prompt: its tokens, the gradient through all layers, its encoder",
+          "[cost][unit]") {
+  // 2 tokens before rows of 3: T = 10, s = 5. A layer's maps 2 T 128 = 2560, an attention product
+  // 2 x 2 x 25 x 4 = 400, the base forward 2 (2560 + 800) = 6720.
+  TrainingPlan plan = tiny_plan(0);
+  plan.prompt = {.tokens = 2, .encoder = 0};
+  const Work alone = step_work(tiny_encoder(), plan);
+  CHECK(alone.forward_flops == 6720 + 48);
+  // Head 48 + 48; of both layers input gradients 2560 and four products 1600.
+  CHECK(alone.backward_flops == 96 + 2 * (2560 + 1600));
+  CHECK(trained_parameters(tiny_encoder(), plan) == 2 * 4 + 15);
+  // 4 -> 2 -> 2 -> 4: 20 weights and 8 biases, of 2 tokens once a step.
+  plan.prompt.encoder = 0.5;
+  const Work encoded = step_work(tiny_encoder(), plan);
+  CHECK(encoded.forward_flops == alone.forward_flops + 2 * 2 * 20);
+  CHECK(encoded.backward_flops == alone.backward_flops + 4 * 2 * 20);
+  CHECK(trained_parameters(tiny_encoder(), plan) == 2 * 4 + 28 + 15);
+  plan.sequence_tokens = 7;  // of 8 that the model reads
+  CHECK_THROWS_AS(step_work(tiny_encoder(), plan), InputError);
+}

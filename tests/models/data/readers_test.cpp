@@ -1,5 +1,7 @@
 #include "models/data/readers.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
@@ -72,6 +74,22 @@ TEST_CASE("JSON Lines with pairs, string labels and domains") {
   CHECK(dataset.rows[0].domain == "t1");
   CHECK(dataset.rows[1].pair.empty());
   CHECK(dataset.rows[1].domain == "7");
+}
+
+TEST_CASE("rows of some domains alone, whose labels are then all there are") {
+  const TemporaryFolder folder("readers");
+  std::string text;
+  for (const char* task : {"t1", "t2", "t3", "t1"}) {
+    text += fmt::format(R"({{"text":"a","label":"of {}","task":"{}"}})", task, task) + "\n";
+  }
+  TableSpec spec = spec_of(folder.write("a.jsonl", text));
+  spec.domain_field = "task";
+  spec.domains = {"t3", "t1"};
+  const Dataset dataset = read_table(spec);
+  CHECK(dataset.classes == Names{"of t1", "of t3"});
+  CHECK(labels_of(dataset) == std::vector{0, 1, 0});
+  spec.domains = {"t1", "t4"};
+  CHECK_THAT(error_of(spec), Contains("no row is of \"t4\""));
 }
 
 TEST_CASE("named classes give the order, for strings and for integers") {

@@ -16,7 +16,8 @@ const std::vector<std::string> kAssignments = {"uniform:{}",
                                                "capacity:{ranks:[2,4] depth_shares:[0.5,1]}",
                                                "fisher:{layer_shares:[0.5,1]}",
                                                "joint:{most_frequency:2}",
-                                               "experts:{experts:7}"};
+                                               "experts:{experts:7}",
+                                               "prompt:{tokens:3}"};
 const std::vector<std::string> kLocals = {"plain:{}",
                                           "proximal:{}",
                                           "scaffold:{}",
@@ -47,14 +48,20 @@ std::vector<std::string> overrides(const std::string& selection, const std::stri
   const auto field = [](const char* question, const std::string& answers) {
     return fmt::format("federation.{}={{{}}}", question, answers);
   };
-  return {field("selection", selection),
-          field("assignment", assignment),
-          fmt::format("federation.local={{{} steps:1 batch_size:4 learning_rate:0.01 "
-                      "optimizer:SGD}}",
-                      local),
-          field("schedule", schedule),
-          field("aggregation", aggregation),
-          "task.auxiliary_fraction=0.1"};
+  std::vector<std::string> all = {
+      field("selection", selection),
+      field("assignment", assignment),
+      fmt::format("federation.local={{{} steps:1 batch_size:4 learning_rate:0.01 "
+                  "optimizer:SGD}}",
+                  local),
+      field("schedule", schedule),
+      field("aggregation", aggregation),
+      "task.auxiliary_fraction=0.1"};
+  if (assignment.starts_with("prompt")) {  // of a decoder that answers in words
+    all.insert(all.end(), {"model.pretrain.architecture.kind=DECODER",
+                           "task.synthetic.form=INSTRUCTION", "task.max_tokens=13"});
+  }
+  return all;
 }
 
 // What holds of every run; thrown in the child.

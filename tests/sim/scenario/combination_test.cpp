@@ -28,11 +28,18 @@ TEST_CASE("every published method is a scenario by itself") {
     const std::vector<std::string> rest = method == "legend"     ? std::vector<std::string>{rank}
                                           : method == "fedamole" ? few
                                                                  : std::vector<std::string>{};
+    // Soft prompts are for decoders that answer in words.
+    const std::vector<std::string> words = {"model.pretrain.architecture.kind=DECODER",
+                                            "task.synthetic.form=INSTRUCTION",
+                                            "federation.assignment.prompt.tokens=8"};
     std::vector<std::string> overrides = {"method=\"" + method + "\""};
     overrides.insert(overrides.end(), rest.begin(), rest.end());
+    if (method == "fedprompt" || method == "fedptuning") {
+      overrides.insert(overrides.end(), words.begin(), words.end());
+    }
     CHECK_NOTHROW(load_with(overrides));
   }
-  CHECK(method_names().size() == 23);
+  CHECK(method_names().size() == 25);
 }
 
 TEST_CASE("answers that make no sense together are refused with the reason") {
@@ -43,10 +50,21 @@ TEST_CASE("answers that make no sense together are refused with the reason") {
   const std::string hierarchical = "federation.schedule={hierarchical:{random:{groups:2}}}";
   const std::string kExperts = "federation.assignment={experts:{experts:12}}";
   const std::string kAuxiliary = "task.auxiliary_fraction=0.05";
+  const std::string kPrompt = "federation.assignment={prompt:{tokens:8}}";
+  const std::string kDecoder = "model.pretrain.architecture.kind=DECODER";
+  const std::string kWords = "task.synthetic.form=INSTRUCTION";
   const std::vector<Case> cases = {
       {{"federation.assignment={joint:{}}"},
        "federation.assignment",
        "only a hierarchical schedule"},
+      {{kPrompt}, "federation.assignment.prompt", "a decoder answers in words"},
+      {{"federation.assignment={prompt:{tokens:9}}", kDecoder, kWords},
+       "federation.assignment.prompt.tokens",
+       "reads 16 tokens"},
+      {{kPrompt, kDecoder, kWords, "federation.local.frozen_a={}"}, "federation.local", "factors"},
+      {{kPrompt, kDecoder, kWords, "federation.aggregation={padded:{}}"},
+       "federation.aggregation",
+       "products of adapters"},
       {{kExperts, kAuxiliary, "federation.schedule={buffered:{size:2}}"},
        "federation.schedule",
        "different assignments"},

@@ -43,7 +43,8 @@ TEST_CASE("every what-if scenario is valid") {
 TEST_CASE("every run of every paper's suite is a valid scenario") {
   int suites = 0;
   for (const fs::directory_entry& folder : fs::directory_iterator(kScenarios / "papers")) {
-    for (const char* file : {"suite.textproto", "tuning.textproto"}) {
+    for (const char* file : {"suite.textproto", "tuning.textproto", "scalability.textproto",
+                             "sensitivity.textproto"}) {
       if (!fs::exists(folder.path() / file)) continue;
       INFO(folder.path() / file);
       const Suite suite = load_suite(folder.path() / file, false);
