@@ -10,7 +10,7 @@
 namespace fedclock::cost {
 
 struct TrainingPlan {
-  int64_t depth = 0;  // tuned layers, counted from the output; 0 tunes the head only
+  int64_t depth = 0;  // tuned layers, counted from the output; 0 tunes head or prompt only
   int64_t rank = 0;   // of the LoRA adapters; not used in full tuning
   // Of each layer, from the first one on, in place of `rank`: 0 for one that is not tuned. `depth`
   // is then counted from the lowest that is. Empty: `rank` in the last `depth` layers.

@@ -60,7 +60,6 @@ RawLabel label_of(const JsonRow& row, const std::string& field, int64_t line) {
 }
 
 void add_row(RawTable& table, const TableSpec& spec, Row row, RawLabel label) {
-  if (!spec.domains.empty() && !spec.domains.contains(row.domain)) return;
   const InstructionSpec& instruction = spec.instruction;
   if (instruction.open_responses() && row.response.empty()) {
     fail_in_field(table.file, label.line, instruction.response_field, "value ''",
@@ -77,12 +76,20 @@ void add_row(RawTable& table, const TableSpec& spec, Row row, RawLabel label) {
 constexpr std::string_view kPrompt = "task.files.instruction.prompt",
                            kResponse = "task.files.instruction.response_field";
 
+bool is_wanted(const TableSpec& spec, const std::string& domain) {
+  return spec.domains.empty() || spec.domains.contains(domain);
+}
+
 void read_json_rows(const TextFile& file, const TableSpec& spec, const Instructions* instructions,
                     RawTable& table) {
   for_each_line(file, [&](std::string_view line, int64_t number) {
     if (line.empty()) return;
     const JsonRow json_row(file.path, line, number);
     Row row;
+    if (!spec.domain_field.empty()) {
+      row.domain = json_row.name(spec.domain_field, "task.files.domain_field");
+    }
+    if (!is_wanted(spec, row.domain)) return;
     if (instructions == nullptr) {
       row.text = json_row.text(spec.text_field, "task.files.text_field");
     } else {
@@ -97,9 +104,6 @@ void read_json_rows(const TextFile& file, const TableSpec& spec, const Instructi
     }
     if (!spec.pair_field.empty()) {
       row.pair = json_row.text(spec.pair_field, "task.files.pair_field");
-    }
-    if (!spec.domain_field.empty()) {
-      row.domain = json_row.name(spec.domain_field, "task.files.domain_field");
     }
     RawLabel label;
     if (!spec.label_field.empty()) label = label_of(json_row, spec.label_field, number);
@@ -123,6 +127,8 @@ void read_table_rows(const TextFile& file, const TableSpec& spec, const Instruct
       domain = column_of(file, header, spec.domain_field, "task.files.domain_field");
     }
     Row row;
+    if (domain >= 0) row.domain = record[domain];
+    if (!is_wanted(spec, row.domain)) return;
     if (instructions == nullptr) {
       row.text = record[text];
     } else {
@@ -135,7 +141,6 @@ void read_table_rows(const TextFile& file, const TableSpec& spec, const Instruct
     }
     if (response >= 0) row.response = record[response];
     if (pair >= 0) row.pair = record[pair];
-    if (domain >= 0) row.domain = record[domain];
     const std::string label_text = label >= 0 ? record[label] : "";
     if (label >= 0 && label_text.empty()) {
       fail_in_field(file.path, line, spec.label_field, "label ''",

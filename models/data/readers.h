@@ -24,9 +24,10 @@ struct TableSpec {
   std::string pair_field;             // empty: single texts
   std::string label_field = "label";  // empty: rows have no labels
   std::string domain_field;           // empty: no domains
-  std::set<std::string> domains{};    // the rows kept are theirs, and each has one; empty: all
-  std::vector<std::string> classes;   // names in label order; empty: taken from the labels
-  InstructionSpec instruction{};      // with a prompt, which takes the place of the texts
+  std::set<std::string>
+      domains{};  // only rows of these are kept, and each must have one; empty: all
+  std::vector<std::string> classes;  // names in label order; empty: taken from the labels
+  InstructionSpec instruction{};     // with a prompt, which takes the place of the texts
 };
 
 // Rows in file order; the classes are those of this file alone.

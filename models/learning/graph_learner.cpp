@@ -171,8 +171,9 @@ class GraphLearner : public Learner {
       nn::TensorMap state = nn::random_adapter(t.base->architecture(), t.adapter, share.ranks,
                                                outputs, seed, share.experts);
       if (t.adapter.prompt.tokens > 0) {
-        const at::Tensor vocabulary = t.weights->at("embeddings.token").cpu();
-        state.merge(nn::random_prompt(t.adapter.prompt, vocabulary, seed));
+        const at::Tensor embeddings = t.weights->at("embeddings.token").cpu();
+        const int64_t known = t.tokenizer->size();  // a base may have rows for more
+        state.merge(nn::random_prompt(t.adapter.prompt, embeddings.narrow(0, 0, known), seed));
       }
       return Outcome{std::move(state), {}};
     };

@@ -37,7 +37,7 @@ enum class Lacking { kLeftOut, kZero };
 at::Tensor mean_of(const std::string& name, const nn::TensorMap& global, const States& states,
                    const std::vector<double>& weights, Lacking lacking);
 
-// Means of the head and of routers, into the new global state.
+// Means of head, soft prompt and routers, into the new global state.
 void merge_unranked(const States& states, const std::vector<double>& weights,
                     nn::TensorMap& global);
 

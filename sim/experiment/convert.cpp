@@ -20,18 +20,19 @@ nn::Target target(v1::Target from) {
 
 nn::AdapterSpec adapter_spec(const v1::Scenario& scenario) {
   const v1::Adapter& adapter = scenario.model().adapter();
-  const v1::UniformAssignment& uniform = scenario.federation().assignment().uniform();
+  const v1::Assignment& assignment = scenario.federation().assignment();
+  const v1::UniformAssignment& uniform = assignment.uniform();
   nn::AdapterSpec spec;
+  if (assignment.has_prompt()) {  // in the place of adapters, of which nothing counts
+    spec.prompt = {assignment.prompt().tokens(), assignment.prompt().encoder()};
+    return spec;
+  }
   spec.rank = uniform.has_rank() ? uniform.rank() : adapter.rank();
   spec.alpha = adapter.alpha();
   spec.dropout = adapter.dropout();
   if (adapter.targets_size() > 0) spec.targets.clear();
   for (const int from : adapter.targets()) {
     spec.targets.push_back(target(static_cast<v1::Target>(from)));
-  }
-  const v1::Assignment& assignment = scenario.federation().assignment();
-  if (assignment.has_prompt()) {
-    spec.prompt = {assignment.prompt().tokens(), assignment.prompt().encoder()};
   }
   if (assignment.has_experts()) spec.top_experts = assignment.experts().top_k();
   return spec;

@@ -167,20 +167,16 @@ void Experiment::read_architecture(Problems& problems) {
       problems.add("model.adapter.rank", fmt::format("{}", adapter_spec(scenario()).rank),
                    fmt::format("must be at most {}, the model's width", architecture_.width));
     }
-    scenario::check_assignment_against(scenario(), architecture_.layers, architecture_.width,
-                                       problems);
-    const int64_t prompt = adapter_spec(scenario()).prompt.tokens;
-    if (scenario().task().max_tokens() + prompt > architecture_.max_tokens) {
-      problems.add(
-          "task.max_tokens", fmt::format("{}", scenario().task().max_tokens()),
-          fmt::format("the model reads at most {} tokens{}", architecture_.max_tokens,
-                      prompt > 0 ? fmt::format(", of which {} are the prompt's", prompt) : ""));
+    const nn::Architecture& a = architecture_;
+    scenario::check_assignment_against(scenario(), {a.layers, a.width, a.max_tokens}, problems);
+    if (scenario().task().max_tokens() > a.max_tokens) {
+      problems.add("task.max_tokens", fmt::format("{}", scenario().task().max_tokens()),
+                   fmt::format("the model reads at most {} tokens", a.max_tokens));
     }
     for (const nn::Target target : adapter_spec(scenario()).targets) {
-      if (!nn::linear_shape(architecture_, target)) {
-        problems.add("model.adapter.targets", std::string(nn::target_name(target)),
-                     "the model's layers have no such map");
-      }
+      if (nn::linear_shape(a, target)) continue;
+      problems.add("model.adapter.targets", std::string(nn::target_name(target)),
+                   "the model's layers have no such map");
     }
   } catch (const InputError& error) {
     problems.add("model.folder", model.folder(), error.what());

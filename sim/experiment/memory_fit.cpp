@@ -31,10 +31,12 @@ std::string too_small(const cost::Machine& on, const federation::Workload& workl
                       const char* remedy) {
   const int64_t depth = whole.depth();
   const double needed = needed_bytes(on, workload, whole, depth);
+  const bool prompt = workload.spec().adapter.prompt.tokens > 0;
   return fmt::format(
-      "{} does not hold the training of {} at depth {}, which needs {:.3g} GB: tune fewer layers, "
-      "take smaller batches or another device{}",
-      on.name, timed_name, depth, needed / kGiga, remedy);
+      "{} does not hold the training of {} {}, which needs {:.3g} GB: {}take smaller batches or "
+      "another device{}",
+      on.name, timed_name, prompt ? "under a soft prompt" : fmt::format("at depth {}", depth),
+      needed / kGiga, prompt ? "" : "tune fewer layers, ", remedy);
 }
 
 }  // namespace

@@ -83,10 +83,17 @@ bool has_responses(const v1::Task& task);
 // Layers of the learning model, where the scenario itself says them.
 std::optional<int64_t> learning_layers(const v1::Scenario& scenario);
 
-// Depths and ranks of the assignment against the model that they are of, as far as it is known. The
-// experiment asks again when it has read a model's folder.
-void check_assignment_against(const v1::Scenario& scenario, std::optional<int64_t> layers,
-                              std::optional<int64_t> width, Problems& problems);
+// Tokens of the soft prompt before each row; 0: there is none.
+int64_t prompt_tokens(const v1::Scenario& scenario);
+
+// What the assignment may ask of the model, as far as that is known.
+struct ModelSize {
+  std::optional<int64_t> layers, width, max_tokens;
+};
+// Depths, ranks and prompt of the assignment against the model that they are of. The experiment
+// asks again when it has read a model's folder.
+void check_assignment_against(const v1::Scenario& scenario, const ModelSize& model,
+                              Problems& problems);
 
 // Fields whose answers look at numbers of the learning: not without it.
 std::vector<std::string> needs_numbers(const v1::Scenario& scenario);

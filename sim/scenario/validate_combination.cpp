@@ -290,14 +290,33 @@ class Combination {
   Problems& problems_;
 };
 
+// The default needs its room too.
+void check_prompt_room(const v1::Scenario& scenario, int64_t max_tokens, Problems& problems) {
+  const std::string path = "federation.assignment.prompt.tokens";
+  const v1::PromptAssignment& prompt = scenario.federation().assignment().prompt();
+  const int64_t of_rows = scenario.task().max_tokens(), left = max_tokens - of_rows;
+  if (problems.covers(path) || left < 0 || prompt.tokens() <= left) return;
+  problems.add(path,
+               fmt::format("{}{}", prompt.tokens(), prompt.has_tokens() ? "" : " (the default)"),
+               fmt::format("the model reads {} tokens, of which rows have up to {} "
+                           "(task.max_tokens): {} are left; shorten one, or give the model more",
+                           max_tokens, of_rows, left));
+}
+
 }  // namespace
 
 void check_combination(const v1::Scenario& scenario, Problems& problems) {
   Combination(scenario, problems).check();
 }
 
-void check_assignment_against(const v1::Scenario& scenario, std::optional<int64_t> layers,
-                              std::optional<int64_t> width, Problems& problems) {
+int64_t prompt_tokens(const v1::Scenario& scenario) {
+  const v1::Assignment& answer = scenario.federation().assignment();
+  return answer.has_prompt() ? answer.prompt().tokens() : 0;
+}
+
+void check_assignment_against(const v1::Scenario& scenario, const ModelSize& model,
+                              Problems& problems) {
+  const auto& [layers, width, max_tokens] = model;
   const v1::Assignment& answer = scenario.federation().assignment();
   const Fields assignment(answer, "federation.assignment", problems);
   if (answer.has_uniform()) {
@@ -332,6 +351,7 @@ void check_assignment_against(const v1::Scenario& scenario, std::optional<int64_
       at_most(joint, name, layers, "layers");
     }
   }
+  if (answer.has_prompt() && max_tokens) check_prompt_room(scenario, *max_tokens, problems);
 }
 
 std::vector<std::string> needs_numbers(const v1::Scenario& scenario) {

@@ -117,7 +117,6 @@ void check_experts(const v1::Scenario& scenario, const Fields& fields) {
 }
 
 void check_prompt(const v1::Scenario& scenario, const Fields& assignment) {
-  const v1::Model& model = scenario.model();
   if (!has_responses(scenario.task())) {
     assignment.problem(
         "prompt",
@@ -125,17 +124,8 @@ void check_prompt(const v1::Scenario& scenario, const Fields& assignment) {
         "write `instruction` (or form: INSTRUCTION), or another assignment");
   }
   const Fields prompt = assignment.child("prompt");
+  prompt.at_least("tokens", 1);
   prompt.within("encoder", 0, 16, "times the model's width");
-  if (!model.has_pretrain()) {
-    prompt.at_least("tokens", 1);  // room is looked for where the folder is read
-    return;
-  }
-  const int64_t most = model.pretrain().architecture().max_tokens();
-  prompt.within("tokens", 1,
-                static_cast<double>(std::max<int64_t>(1, most - scenario.task().max_tokens())),
-                fmt::format("the model reads {} tokens, of which rows have up to {} "
-                            "(task.max_tokens)",
-                            most, scenario.task().max_tokens()));
 }
 
 void check_assignment(const v1::Scenario& scenario, const Fields& assignment, Problems& problems) {
@@ -165,10 +155,11 @@ void check_assignment(const v1::Scenario& scenario, const Fields& assignment, Pr
   if (answer.has_experts()) check_experts(scenario, assignment.child("experts"));
   if (answer.has_prompt()) check_prompt(scenario, assignment);
   if (answer.has_uniform()) check_rank(scenario, assignment.child("uniform"));
-  std::optional<int64_t> width;
+  ModelSize model{learning_layers(scenario), {}, {}};
   const v1::Architecture& own = scenario.model().pretrain().architecture();
-  if (own.has_width() && own.width() > 0) width = own.width();
-  check_assignment_against(scenario, learning_layers(scenario), width, problems);
+  if (own.has_width() && own.width() > 0) model.width = own.width();
+  if (scenario.model().has_pretrain() && own.max_tokens() > 0) model.max_tokens = own.max_tokens();
+  check_assignment_against(scenario, model, problems);
 }
 
 void check_local_kind(const v1::Local& answer, const Fields& local) {

@@ -164,11 +164,14 @@ void check_timing(const v1::Scenario& scenario, Problems& problems) {
   }
   timing.at_least("batch_size", 1);
   timing.at_least("sequence_tokens", 1);
+  const auto prompt = static_cast<double>(prompt_tokens(scenario));
+  const std::string besides =
+      prompt > 0 ? fmt::format(", less the {} tokens of the prompt", prompt) : "";
   if (!values.has_architecture()) {
     const v1::Architecture& learning = scenario.model().pretrain().architecture();
     if (scenario.model().has_pretrain() && learning.max_tokens() > 0) {
-      timing.within("sequence_tokens", 1, learning.max_tokens(),
-                    "the model's longest sequence is the limit");
+      timing.within("sequence_tokens", 1, learning.max_tokens() - prompt,
+                    "the model's longest sequence is the limit" + besides);
     }
     return;
   }
@@ -187,8 +190,8 @@ void check_timing(const v1::Scenario& scenario, Problems& problems) {
                                "model.pretrain.architecture.layers to a divisor of {}",
                                timed.layers, *layers, timed.layers));
   }
-  timing.within("sequence_tokens", 1, static_cast<double>(timed.max_tokens),
-                "the timed architecture's longest sequence is the limit");
+  timing.within("sequence_tokens", 1, static_cast<double>(timed.max_tokens) - prompt,
+                "the timed architecture's longest sequence is the limit" + besides);
   for (const int target : scenario.model().adapter().targets()) {
     if (target == v1::GATE && !nn::linear_shape(timed, nn::Target::kGate)) {
       timing.problem("architecture", "has no gate, but model.adapter.targets names GATE");

@@ -84,7 +84,12 @@ TEST_CASE("soft prompts: learnt, merged, sent and exported") {
   CHECK(client.depth() == 0);
   const std::string config = read_file(here / "a/final_adapter/adapter_config.json");
   CHECK_THAT(config, Contains("PROMPT_TUNING") && Contains("\"num_virtual_tokens\": 4"));
-  CHECK(here.run("cost a/scenario.textproto").code == 0);
+  const std::string cost = here.run("cost a/scenario.textproto").out;
+  CHECK_THAT(cost, Contains("a prompt of 4 tokens more"));
+  size_t lines = 0;  // one for each group of devices
+  for (size_t at = cost.find("  yes\n"); at != std::string::npos; at = cost.find("  yes\n", at + 1))
+    ++lines;
+  CHECK(lines == 2);
 }
 
 }  // namespace

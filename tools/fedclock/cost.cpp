@@ -177,9 +177,10 @@ void print_group(const experiment::Experiment& experiment, federation::Answers& 
   const federation::WorkloadSpec& spec = workload.spec();
   const v1::DeviceGroup& from = group.from;
   const std::string mode = from.device().modes(scenario::modes_used(from).front()).name();
-  // Without a head there is nothing to train at depth 0.
-  for (int64_t depth = spec.trains_without_layers() ? 0 : 1; depth <= spec.learning_layers;
-       ++depth) {
+  // Without a head there is nothing to train at depth 0, and a soft prompt is of no layer.
+  const int64_t first = spec.trains_without_layers() ? 0 : 1;
+  const int64_t last = spec.adapter.prompt.tokens > 0 ? 0 : spec.learning_layers;
+  for (int64_t depth = first; depth <= last; ++depth) {
     const double memory_bytes =
         cost::taken_bytes(group.machine, workload.memory(experiment.share_of(depth)).total());
     const FirstPart part = first_part(experiment, answers, group, depth);
@@ -217,14 +218,13 @@ void print_server(const experiment::Experiment& experiment, federation::Answers&
   }
   const federation::Workload& workload = experiment.workload();
   const cost::Work work = answers.aggregation->work(workload, updates);
-  const cost::Work choice = answers.assignment->choice_work(1, workload.modules());
-  const auto seconds = [&](const cost::Work& of) {
-    return workload.flops_of(server, of) / federation::effective_flops(server);
-  };
+  const double merge_flops = workload.flops_of(server, work);
+  const double choice_flops = answers.assignment->choice_flops(1, workload.modules());
+  const double rate = federation::effective_flops(server);
   fmt::print("server {}: merges the updates of a round's {} clients in {:.3g} s",
-             s.platform().server().device().name(), chosen, seconds(work));
-  if (choice.flops() > 0) {
-    fmt::print(", and chooses the next round's experts in {:.3g} s", seconds(choice));
+             s.platform().server().device().name(), chosen, merge_flops / rate);
+  if (choice_flops > 0) {
+    fmt::print(", and chooses the next round's experts in {:.3g} s", choice_flops / rate);
   }
   fmt::print("\n");
 }
@@ -235,8 +235,11 @@ void print_costs(const ScenarioOptions& options) {
   const experiment::Experiment experiment(load(options), how);
   const federation::WorkloadSpec& spec = experiment.workload().spec();
   const std::vector<Group> all = groups(experiment);
-  fmt::print("timed: {} ({} layers, {} tokens, {} rows a step, rank {})\n", experiment.timed_name(),
-             spec.timed.layers, spec.sequence_tokens, spec.batch_rows, spec.adapter.rank);
+  const int64_t prompt = spec.adapter.prompt.tokens;
+  fmt::print("timed: {} ({} layers, {} tokens, {} rows a step, {})\n", experiment.timed_name(),
+             spec.timed.layers, spec.sequence_tokens, spec.batch_rows,
+             prompt > 0 ? fmt::format("a prompt of {} tokens more", prompt)
+                        : fmt::format("rank {}", spec.adapter.rank));
   fmt::print(
       "depth: tuned layers of the learning model's {}; timed: of the {} that the clock "
       "takes\n",

@@ -58,9 +58,9 @@ class Assignment {
   virtual std::optional<learning::EmbeddingNoise> embeddings(const Occasion&, int32_t) const {
     return std::nullopt;
   }
-  // Of the server at the end of a round, for the choice of the next one's experts, where the model
-  // has so many modules.
-  virtual cost::Work choice_work(int64_t /*round*/, int64_t /*modules*/) const { return {}; }
+  // FLOPs of the server at the end of a round, for the choice of the next one's experts, where the
+  // model has so many modules.
+  virtual double choice_flops(int64_t /*round*/, int64_t /*modules*/) const { return 0; }
 
   // Of hierarchical schedules: their groups, before the first round; then, before each global
   // round, how many rounds each group has in it. Empty: the schedule's own number.
@@ -86,7 +86,7 @@ struct AssignmentInputs {
   // first power mode, and bytes that it receives and sends.
   std::function<double(int32_t client, int64_t depth)> training_s;
   std::function<int64_t(int64_t depth)> bytes_down, bytes_up;
-  bool has_head = false;  // a head is trained besides
+  bool has_head = false;  // a head is trained besides (or a soft prompt, without layers)
 };
 std::unique_ptr<Assignment> make_assignment(const v1::Assignment& answer, AssignmentInputs inputs);
 

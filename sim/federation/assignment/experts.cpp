@@ -64,17 +64,15 @@ class Experts : public Assignment {
   // flow: choices are pushed one after the other, each over at most all arcs (an assumption about
   // the solver; the bound of successive shortest paths). The first round's are chosen before the
   // clock starts.
-  cost::Work choice_work(int64_t round, int64_t modules) const override {
-    if (answer_.choice() == v1::ExpertAssignment::STATIC || is_last(round)) return {};
+  double choice_flops(int64_t round, int64_t modules) const override {
+    if (answer_.choice() == v1::ExpertAssignment::STATIC || is_last(round)) return 0;
     const auto experts = static_cast<double>(answer_.experts());
     const auto clients = static_cast<double>(clients_);
     const bool drawn = answer_.choice() == v1::ExpertAssignment::RANDOM;
     const double products = drawn ? 0 : 2.0 * static_cast<double>(inputs_.rank);
     const double scores = experts * clients * (products + 4);
     const double flow = experts * answer_.choices() * (experts * clients + clients);
-    cost::Work work;
-    work.forward_flops = static_cast<double>(modules) * (scores + flow);
-    return work;
+    return static_cast<double>(modules) * (scores + flow);
   }
 
  private:

@@ -346,8 +346,7 @@ kernel::Task<std::optional<double>> merge_work(Federation& f, int64_t round,
                                                const std::vector<Update>& updates, Place at) {
   cost::Work work = f.answers.aggregation->work(f.workload, updates);
   if (at.kind == Place::kServer) {
-    work.forward_flops +=
-        f.answers.assignment->choice_work(round, f.workload.modules()).forward_flops;
+    work.forward_flops += f.answers.assignment->choice_flops(round, f.workload.modules());
   }
   const auto start = [&f, work, at] {
     switch (at.kind) {

@@ -65,3 +65,15 @@ TEST_CASE("memory of experts", "[cost][unit]") {
   CHECK(memory.optimizer_bytes == 2 * 4 * (47 + 56));
   CHECK(memory.activations_bytes == 1524 + 96 + 4 * 6 * (3 + 1) * 2);
 }
+
+TEST_CASE("memory under a soft prompt", "[cost][unit]") {
+  TrainingPlan plan = tiny_plan(0);
+  plan.prompt = {.tokens = 2, .encoder = 0};
+  const Memory memory = training_memory(tiny_encoder(), plan);
+  // Prompt 2 x 4, head 15.
+  CHECK(memory.adapters_bytes == 4 * 23);
+  CHECK(memory.gradients_bytes == 4 * 23);
+  // 10 tokens in rows of 5: 192, masks 8, attention weights 2 x 5 x 9 = 90: 290 a token and layer,
+  // kept of both layers, and nothing of adapters.
+  CHECK(memory.activations_bytes == 2 * 10 * 290);
+}

@@ -82,6 +82,7 @@ TEST_CASE("rows of some domains alone, whose labels are then all there are") {
   for (const char* task : {"t1", "t2", "t3", "t1"}) {
     text += fmt::format(R"({{"text":"a","label":"of {}","task":"{}"}})", task, task) + "\n";
   }
+  text += "{\"task\":\"t2\"}\n";  // of another domain: whatever else it lacks
   TableSpec spec = spec_of(folder.write("a.jsonl", text));
   spec.domain_field = "task";
   spec.domains = {"t3", "t1"};

@@ -28,8 +28,18 @@ std::shared_ptr<const EncodedSet> behind_prompt(const EncodedSet& set) {
   return std::make_shared<const EncodedSet>(std::move(with));
 }
 
-LearningTask prompt_task(double encoder) {
+// With Llama's norms and positions, or GPT-2's.
+LearningTask prompt_task(double encoder, bool like_gpt2 = false) {
   LearningTask task = tiny_task(nn::Kind::kDecoder, true);
+  if (like_gpt2) {
+    nn::Architecture a = task.architecture();
+    a.norm = nn::Norm::kLayerNorm;
+    a.positions = nn::Positions::kLearned;
+    a.biases = a.qkv_biases = true;
+    a.activation = nn::Activation::kGelu;
+    nn::check_architecture(a);
+    task.set_base(a, tiny_weights(a));
+  }
   task.adapter.prompt = {kTokens, encoder};
   task.train = behind_prompt(*task.train);
   task.test = behind_prompt(*task.test);
@@ -43,7 +53,7 @@ nn::TensorMap prompt_of(const LearningTask& task) {
 TrainJob job_of(int64_t depth) {
   TrainJob job;
   job.rows = first_rows(60);
-  job.settings = {.steps = 5, .epochs = 0, .batch_rows = 40, .optimizer = OptimizerKind::kSgd};
+  job.settings = {.steps = 5, .epochs = 0, .batch_rows = 60, .optimizer = OptimizerKind::kSgd};
   job.trained = last_layers(2, depth, 2);
   job.learning_rate = 0.5;
   job.seed = 11;
@@ -90,8 +100,9 @@ TEST_CASE("soft prompt: rows of the vocabulary, or what the encoder makes of its
 TEST_CASE("soft prompt: training by hand and by autograd, alone and beside adapters") {
   const double encoder = GENERATE(0.0, 0.5);
   const int64_t depth = GENERATE(0, 1, 2);
-  CAPTURE(encoder, depth);
-  LearningTask task = prompt_task(encoder);
+  const bool like_gpt2 = GENERATE(false, true);
+  CAPTURE(encoder, depth, like_gpt2);
+  LearningTask task = prompt_task(encoder, like_gpt2);
   nn::TensorMap start = prompt_of(task);
   if (depth > 0) {
     for (const auto& [name, tensor] : tiny_trained(task)) {

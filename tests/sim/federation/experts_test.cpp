@@ -144,7 +144,7 @@ TEST_CASE("the server chooses after every round but the last, and for static exp
   inputs.last_round = 3;
   v1::ExpertAssignment answer = answer_of(2, 1, 1, 1);
   const auto flops = [&](int64_t round) {
-    return assign_experts(answer, inputs)->choice_work(round, 5).flops();
+    return assign_experts(answer, inputs)->choice_flops(round, 5);
   };
   CHECK(flops(1) == 5 * (24 + 12));
   CHECK(flops(2) == 5 * (24 + 12));
