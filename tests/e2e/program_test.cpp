@@ -185,6 +185,17 @@ TEST_CASE("cost prints every device at every depth, and where memory does not su
   CHECK_THAT(ran.out, Contains("server server: merges the updates of a round's 4 clients"));
 }
 
+TEST_CASE("cost counts the server's choice of experts") {
+  const Workplace here;
+  const Ran ran = here.run(
+      "cost " + tiny_scenario() +
+      " --set method=fedamole --set task.auxiliary_fraction=0.1 --set federation.selection={all:{}}"
+      " --set 'federation.assignment.experts={experts:9 choices:2 min_experts:1 max_experts:6}'");
+  INFO(ran.err);
+  CHECK(ran.code == 0);
+  CHECK_THAT(ran.out, Contains("chooses the next round's experts in "));
+}
+
 TEST_CASE("cost prints depths that the scenario does not use, with the depth that is timed") {
   const Workplace here;
   const Ran ran = here.run("cost " + tiny_scenario() +
