@@ -148,7 +148,8 @@ TEST_CASE("soft prompt: the gradient is that of finite differences") {
     value = static_cast<float>(before - kStep);
     const double below = loss();
     value = before;
-    CHECK(gradient[p][i].item<double>() == Approx((above - below) / (2 * kStep)).margin(2e-5));
+    CHECK(gradient[p][i].item<double>() ==
+          Approx((above - below) / (2 * kStep)).epsilon(1e-3).margin(5e-5));
   }
 }
 
