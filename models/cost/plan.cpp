@@ -10,12 +10,6 @@
 namespace fedclock::cost {
 namespace {
 
-int64_t elements_of(const nn::ParameterShape& parameter) {
-  int64_t elements = 1;
-  for (const int64_t extent : parameter.shape) elements *= extent;
-  return elements;
-}
-
 // Parameters of the base that full tuning changes. Layers are alike, so the first one's count
 // serves for all of them.
 int64_t tuned_base_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
@@ -23,11 +17,11 @@ int64_t tuned_base_parameters(const nn::Architecture& architecture, const Traini
   int64_t outside = 0;
   for (const auto& parameter : nn::parameter_shapes(architecture)) {
     if (parameter.name.starts_with("layers.0.")) {
-      in_layer += elements_of(parameter);
+      in_layer += nn::element_count({parameter});
     } else if (!parameter.name.starts_with("layers.")) {
       // A classifier does not run the vocabulary head.
       const bool unused = plan.head_outputs > 0 && parameter.name.starts_with("lm_head.");
-      if (!unused) outside += elements_of(parameter);
+      if (!unused) outside += nn::element_count({parameter});
     }
   }
   return plan.depth * in_layer + (plan.depth == architecture.layers ? outside : 0);

@@ -120,7 +120,7 @@ class Training {
  private:
   // Layers that the gradient goes down.
   int64_t depth() const {
-    return nn::wants_prompt(gradients_) ? task_.architecture().layers : job_.trained.depth();
+    return nn::has_prompt(gradients_) ? task_.architecture().layers : job_.trained.depth();
   }
 
   void add(const std::string& name, size_t layer) {

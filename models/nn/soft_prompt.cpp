@@ -31,9 +31,9 @@ at::Tensor soft_prompt(const TensorMap& tensors) {
   return x;
 }
 
-bool wants_prompt(const TensorMap& gradients) {
-  const auto first = gradients.lower_bound("prompt.");
-  return first != gradients.end() && first->first.starts_with("prompt.");
+bool has_prompt(const TensorMap& tensors) {
+  const auto first = tensors.lower_bound("prompt.");
+  return first != tensors.end() && first->first.starts_with("prompt.");
 }
 
 void prompt_gradients(const TensorMap& tensors, const at::Tensor& d_prompt, TensorMap& gradients,

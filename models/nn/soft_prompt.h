@@ -16,8 +16,8 @@ inline int64_t prompt_row(int64_t id) { return -1 - id; }
 // each of its rows e; undefined where `tensors` has none.
 at::Tensor soft_prompt(const TensorMap& tensors);
 
-// Whether `gradients` has one of its tensors by name.
-bool wants_prompt(const TensorMap& gradients);
+// Whether a state, or gradients, have one of its tensors by name.
+bool has_prompt(const TensorMap& tensors);
 // The gradients of those tensors that `gradients` has, written or added there, from that of the
 // prompt [tokens, width].
 void prompt_gradients(const TensorMap& tensors, const at::Tensor& d_prompt, TensorMap& gradients,

@@ -94,7 +94,7 @@ NormParameters Trunk::norm_after(int64_t block) const {
 }
 
 TrunkPass::TrunkPass(const Trunk& trunk, const AdapterSpec& spec, const TensorMap& tensors)
-    : trunk_(trunk), tensors_(tensors), has_prompt_(soft_prompt(tensors).defined()) {
+    : trunk_(trunk), tensors_(tensors), has_prompt_(has_prompt(tensors)) {
   for (const Trunk::Layer& layer : trunk.layers_) {
     adapters_.push_back(
         {GroupAdapters(*layer.qkv, spec, tensors), GroupAdapters(*layer.o, spec, tensors),
@@ -330,7 +330,7 @@ void TrunkPass::backward(Matrix d_hidden, TensorMap& gradients, Onto gradients_o
       if (groups[group]->wants(gradients)) lowest = {layer, group};
     }
   }
-  const bool of_prompt = wants_prompt(gradients);
+  const bool of_prompt = has_prompt(gradients);
   if (of_prompt) lowest = {0, -1};
   if (lowest.layer < 0) return;
   ensure(before || !of_prompt, "a soft prompt under norms after the blocks");

@@ -79,7 +79,7 @@ MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
       refuse(on, scenario::item_path("platform.devices", group),
              assignment.has_experts() ? ", or give clients fewer experts (max_experts)"
              : assignment.has_prompt()
-                 ? ""
+                 ? ", or shorten the prompt (federation.assignment.prompt.tokens)"
                  : ", or say in federation.assignment.uniform.when_too_large what becomes of it");
       continue;
     }

@@ -150,6 +150,11 @@ int64_t client_count(const v1::Scenario& scenario) {
   return clients;
 }
 
+int64_t prompt_tokens(const v1::Scenario& scenario) {
+  const v1::Assignment& answer = scenario.federation().assignment();
+  return answer.has_prompt() ? answer.prompt().tokens() : 0;
+}
+
 bool has_responses(const v1::Task& task) {
   return task.synthetic().form() == v1::SyntheticTask::INSTRUCTION ||
          task.files().has_instruction();

@@ -309,11 +309,6 @@ void check_combination(const v1::Scenario& scenario, Problems& problems) {
   Combination(scenario, problems).check();
 }
 
-int64_t prompt_tokens(const v1::Scenario& scenario) {
-  const v1::Assignment& answer = scenario.federation().assignment();
-  return answer.has_prompt() ? answer.prompt().tokens() : 0;
-}
-
 void check_assignment_against(const v1::Scenario& scenario, const ModelSize& model,
                               Problems& problems) {
   const auto& [layers, width, max_tokens] = model;
