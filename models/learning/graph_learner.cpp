@@ -109,7 +109,7 @@ Digest initial_name(const Digest& task, const Share& share, uint64_t seed) {
 Digest train_name(const Digest& task, const std::vector<Graph::Handle>& inputs,
                   const TrainJob& job) {
   DigestBuilder name;
-  name.add("train").add(3).add(task).add(std::as_bytes(std::span(*job.rows)));
+  name.add("train").add(4).add(task).add(std::as_bytes(std::span(*job.rows)));
   for (const Graph::Handle& input : inputs) name.add(Graph::name(input));
   const TrainSettings& s = job.settings;
   name.add(s.steps).add(s.epochs).add(s.batch_rows).add(static_cast<int>(s.optimizer));

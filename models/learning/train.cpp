@@ -164,11 +164,7 @@ class Training {
   void add_fisher() {
     for (const Trained& one : trained_) {
       if (one.layer == kHead) continue;
-      const at::Tensor& gradient = gradients_.at(one.name);
-      const float* g = gradient.data_ptr<float>();
-      double sum = 0;
-      for (int64_t i = 0; i < gradient.numel(); ++i) sum += static_cast<double>(g[i]) * g[i];
-      result_.numbers.layer_fisher[one.layer] += sum;
+      result_.numbers.layer_fisher[one.layer] += squared_norm(gradients_.at(one.name));
     }
   }
 

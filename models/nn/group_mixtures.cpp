@@ -1,6 +1,7 @@
 #include "models/nn/group_mixtures.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "models/common/error.h"
 #include "models/nn/adapters.h"
@@ -19,6 +20,16 @@ void copy(const Matrix& from, Matrix to) {
 }
 
 }  // namespace
+
+TokenList MixtureTape::Routing::tokens_of(int64_t expert) const {
+  const auto i = static_cast<size_t>(expert);
+  return {tokens.data() + begins[i], begins[i + 1] - begins[i]};
+}
+
+Matrix MixtureTape::Routing::of_tokens(const Matrix& rows, int64_t expert) const {
+  const auto i = static_cast<size_t>(expert);
+  return rows.row_range(begins[i], begins[i + 1] - begins[i]);
+}
 
 GroupMixtures::GroupMixtures(const MapGroup& group, const AdapterSpec& spec,
                              const TensorMap& tensors)
@@ -72,41 +83,53 @@ Matrix GroupMixtures::all_low_weights(Arena& arena) const {
   return all;
 }
 
-Matrix GroupMixtures::all_b(const Mixture& mixture, Arena& arena) const {
-  const int64_t rank = mixture.rank();
-  const Matrix all = arena.matrix(mixture.map.out, mixture.size() * rank);
-  for (int64_t i = 0; i < mixture.size(); ++i) {
-    copy(mixture.experts[i].b, all.column_range(i * rank, rank));
+// Scores, choices and what of `low` [n, columns], the mixture's own, goes to B.
+MixtureTape::Routing GroupMixtures::route(const Mixture& mixture, const Matrix& low,
+                                          Arena& arena) const {
+  const int64_t n = low.rows, experts = mixture.size(), rank = mixture.rank();
+  const int64_t chosen = std::min(top_experts_, experts);
+  MixtureTape::Routing routing{.p = arena.matrix(n, experts),
+                               .weights = arena.matrix(n, experts),
+                               .tokens = std::vector<int32_t>(static_cast<size_t>(n * chosen)),
+                               .begins = std::vector<int64_t>(static_cast<size_t>(experts + 1), 0),
+                               .mixed = arena.matrix(n * chosen, rank)};
+  std::vector<int32_t> choices(routing.tokens.size());
+  routing_scores(low, rank, routing.p);
+  choose_experts(chosen, routing.p, routing.weights, choices.data());
+  for (const int32_t expert : choices) ++routing.begins[static_cast<size_t>(expert) + 1];
+  std::partial_sum(routing.begins.begin(), routing.begins.end(), routing.begins.begin());
+  std::vector<int64_t> next = routing.begins;
+  for (size_t choice = 0; choice < choices.size(); ++choice) {
+    const auto place = next[static_cast<size_t>(choices[choice])]++;
+    routing.tokens[static_cast<size_t>(place)] =
+        static_cast<int32_t>(static_cast<int64_t>(choice) / chosen);
   }
-  return all;
+  for (int64_t i = 0; i < experts; ++i) {
+    weigh(routing.tokens_of(i), scale_, low.column_range(i * rank, rank),
+          routing.weights.column_range(i, 1), routing.of_tokens(routing.mixed, i));
+  }
+  return routing;
 }
 
 void GroupMixtures::forward(const Matrix& x, Matrix y, Arena& arena, MixtureTape* tape) const {
   if (empty()) return;
-  const int64_t n = x.rows;
-  const Matrix low = arena.matrix(n, columns_);
+  const Matrix low = arena.matrix(x.rows, columns_);
+  const Arena::Mark before_weights = arena.mark();
+  multiply(x, all_low_weights(arena).t(), low);
+  arena.rewind(before_weights);
   std::vector<MixtureTape::Routing> routings;
   for (const Mixture& mixture : mixtures_) {
-    routings.push_back({arena.matrix(n, mixture.size()), arena.matrix(n, mixture.size()),
-                        arena.matrix(n, mixture.size() * mixture.rank()),
-                        std::vector<int64_t>(mixture.experts.size(), 0)});
+    routings.push_back(route(mixture, low.column_range(mixture.first, mixture.columns()), arena));
+    const MixtureTape::Routing& routing = routings.back();
+    const Arena::Mark mark = arena.mark();
+    const Matrix turned_b = arena.matrix(mixture.rank(), mixture.map.out);
+    for (int64_t i = 0; i < mixture.size(); ++i) {
+      transpose(mixture.experts[static_cast<size_t>(i)].b, turned_b, Onto::kNothing);
+      add_expert(routing.tokens_of(i), routing.of_tokens(routing.mixed, i), turned_b,
+                 y.column_range(mixture.map.first, mixture.map.out));
+    }
+    arena.rewind(mark);
   }
-  const Arena::Mark mark = arena.mark();
-  multiply(x, all_low_weights(arena).t(), low);
-  for (size_t m = 0; m < mixtures_.size(); ++m) {
-    const Mixture& mixture = mixtures_[m];
-    MixtureTape::Routing& routing = routings[m];
-    const int64_t experts = mixture.size(), rank = mixture.rank();
-    const float* e = low.data + mixture.first;
-    routing_scores(n, experts, rank, low.stride, e, e + experts * rank, routing.p.data);
-    choose_experts(n, experts, top_experts_, routing.p.data, routing.weights.data,
-                   routing.counts.data());
-    weigh_experts(n, experts, rank, low.stride, scale_, e, routing.weights.data,
-                  routing.mixed.data);
-    multiply(routing.mixed, all_b(mixture, arena).t(),
-             y.column_range(mixture.map.first, mixture.map.out), 1, Onto::kItself);
-  }
-  arena.rewind(mark);
   if (tape != nullptr) *tape = {low, std::move(routings)};
 }
 
@@ -121,50 +144,51 @@ void GroupMixtures::add_embedding_sums(const MixtureTape& tape, EmbeddingSums& s
   }
 }
 
-void GroupMixtures::b_gradients(const Mixture& mixture, const Matrix& mixed, const Matrix& d_y,
-                                TensorMap& gradients, Onto onto, Arena& arena) const {
-  const bool some = std::ranges::any_of(
-      mixture.experts, [&](const Expert& expert) { return gradients.contains(expert.name_b); });
-  if (!some) return;
+void GroupMixtures::b_gradients(const Mixture& mixture, const MixtureTape::Routing& routing,
+                                const Matrix& d_y, TensorMap& gradients, Onto onto,
+                                Arena& arena) const {
   const Arena::Mark mark = arena.mark();
-  // Turned over: a product with few rows is fast, one with few columns is not.
-  const Matrix turned = arena.matrix(mixed.columns, mixture.map.out);
-  multiply(Matrix(mixed).t(), d_y.column_range(mixture.map.first, mixture.map.out), turned);
+  const Matrix turned = arena.matrix(mixture.rank(), mixture.map.out);
   for (int64_t i = 0; i < mixture.size(); ++i) {
-    const auto found = gradients.find(mixture.experts[i].name_b);
+    const auto found = gradients.find(mixture.experts[static_cast<size_t>(i)].name_b);
     if (found == gradients.end()) continue;
-    transpose(turned.row_range(i * mixture.rank(), mixture.rank()), matrix_of(found->second), onto);
+    expert_gradient(routing.tokens_of(i), routing.of_tokens(routing.mixed, i),
+                    d_y.column_range(mixture.map.first, mixture.map.out), turned);
+    transpose(turned, matrix_of(found->second), onto);
   }
   arena.rewind(mark);
 }
 
-// d_low [n, columns]: the columns of this mixture.
+// low [n, columns], of this mixture, becomes its own gradient.
 void GroupMixtures::low_gradient(const Mixture& mixture, const MixtureTape::Routing& routing,
-                                 const Matrix& low, const Matrix& d_y, float balance, Matrix d_low,
+                                 const Matrix& d_y, float balance, const Matrix& low,
                                  Arena& arena) const {
   const Arena::Mark mark = arena.mark();
   const int64_t n = d_y.rows, experts = mixture.size(), rank = mixture.rank();
-  const Matrix d_mixed = arena.matrix(n, experts * rank);
-  multiply(d_y.column_range(mixture.map.first, mixture.map.out), all_b(mixture, arena), d_mixed);
-  const float* e = low.data + mixture.first;
-  const float* t = e + experts * rank;
-  float* d_e = d_low.data + mixture.first;
-  float* d_t = d_e + experts * rank;
+  const Matrix d_mixed = arena.matrix(routing.mixed.rows, rank);
   const Matrix d_scores = arena.matrix(n, experts);
-  weigh_experts_backward(n, experts, rank, low.stride, scale_, e, routing.weights.data,
-                         d_mixed.data, d_e, d_scores.data);
+  std::fill_n(d_scores.data, n * experts, 0.0F);
+  for (int64_t i = 0; i < experts; ++i) {
+    expert_input_gradient(routing.tokens_of(i),
+                          d_y.column_range(mixture.map.first, mixture.map.out),
+                          mixture.experts[static_cast<size_t>(i)].b, routing.of_tokens(d_mixed, i));
+    weigh_backward_weights(routing.tokens_of(i), scale_, low.column_range(i * rank, rank),
+                           routing.of_tokens(d_mixed, i), d_scores.column_range(i, 1));
+  }
   // d(n_experts sum_i P_i f_i) / dp_i of one token
-  int64_t choices = 0;
-  for (const int64_t count : routing.counts) choices += count;
   std::vector<float> slopes;
-  for (const int64_t count : routing.counts) {
-    const double share = static_cast<double>(count) / static_cast<double>(choices);
+  for (int64_t i = 0; i < experts; ++i) {
+    const double share = static_cast<double>(routing.tokens_of(i).count) /
+                         static_cast<double>(routing.tokens.size());
     slopes.push_back(static_cast<float>(balance * static_cast<double>(experts) * share /
                                         static_cast<double>(n)));
   }
-  choose_experts_backward(n, experts, routing.p.data, routing.weights.data, slopes.data(),
-                          d_scores.data);
-  routing_scores_backward(n, experts, rank, low.stride, e, t, d_scores.data, d_e, d_t);
+  choose_experts_backward(routing.p, routing.weights, slopes.data(), d_scores);
+  routing_scores_backward(d_scores, rank, low);
+  for (int64_t i = 0; i < experts; ++i) {
+    weigh_backward_embeddings(routing.tokens_of(i), scale_, routing.weights.column_range(i, 1),
+                              routing.of_tokens(d_mixed, i), low.column_range(i * rank, rank));
+  }
   arena.rewind(mark);
 }
 
@@ -194,15 +218,13 @@ void GroupMixtures::backward(const Matrix& x, const Matrix& d_y, float balance,
                              TensorMap& gradients, Onto onto, MixtureTape& tape,
                              Arena& arena) const {
   if (empty()) return;
-  const Arena::Mark mark = arena.mark();
-  const Matrix d_low = arena.matrix(x.rows, columns_);
   for (size_t m = 0; m < mixtures_.size(); ++m) {
-    b_gradients(mixtures_[m], tape.routings[m].mixed, d_y, gradients, onto, arena);
-    low_gradient(mixtures_[m], tape.routings[m], tape.low, d_y, balance, d_low, arena);
+    const Mixture& mixture = mixtures_[m];
+    b_gradients(mixture, tape.routings[m], d_y, gradients, onto, arena);
+    low_gradient(mixture, tape.routings[m], d_y, balance,
+                 tape.low.column_range(mixture.first, mixture.columns()), arena);
   }
-  if (wants(gradients)) low_weight_gradients(x, d_low, gradients, onto, arena);
-  copy(d_low, tape.low);
-  arena.rewind(mark);
+  if (wants(gradients)) low_weight_gradients(x, tape.low, gradients, onto, arena);
 }
 
 void GroupMixtures::add_input_gradient(const MixtureTape& tape, Matrix d_x, Arena& arena) const {

@@ -6,7 +6,8 @@
 //   y += (alpha / rank) sum_i w_i B_i e_i,
 // and of n experts, over the tokens of a pass, the load-balance loss
 //   n sum_i P_i f_i,  P_i = mean p_i,  f_i = the share of choices that fell on i (no gradient).
-// All experts of a group are one product each way: what a token did not choose counts 0.
+// Every token has all e_i, for its scores: A and W_p of all maps of a group are one product each
+// way. B_i meets the tokens that chose i alone (mixture_passes.h).
 #pragma once
 
 #include <map>
@@ -17,6 +18,7 @@
 #include "models/nn/arena.h"
 #include "models/nn/map_group.h"
 #include "models/nn/matrix.h"
+#include "models/nn/mixture_passes.h"
 #include "models/nn/tensor_map.h"
 
 namespace fedclock::nn {
@@ -24,9 +26,15 @@ namespace fedclock::nn {
 // What the backward pass over n tokens reads, in the arena of the forward pass.
 struct MixtureTape {
   struct Routing {
-    Matrix p, weights;            // [n, experts]
-    Matrix mixed;                 // s w_i e_i of all experts [n, experts * rank]
-    std::vector<int64_t> counts;  // of tokens that chose each expert
+    Matrix p, weights;  // [n, experts]
+    // The tokens that chose expert 0, ascending, those that chose expert 1, and so on; expert i's
+    // are from begins[i] to before begins[i + 1].
+    std::vector<int32_t> tokens;
+    std::vector<int64_t> begins;  // [experts + 1]
+    Matrix mixed;                 // (alpha / rank) w_i e_i of these [tokens, rank]
+
+    TokenList tokens_of(int64_t expert) const;
+    Matrix of_tokens(const Matrix& rows, int64_t expert) const;  // rows of tokens_of(expert)
   };
   Matrix low;                     // e of all experts, then t, map by map [n, columns]
   std::vector<Routing> routings;  // of each map with experts
@@ -76,12 +84,12 @@ class GroupMixtures {
     int64_t columns() const { return (size() + 1) * rank(); }
   };
 
-  Matrix all_low_weights(Arena& arena) const;                // A and W_p [columns, in]
-  Matrix all_b(const Mixture& mixture, Arena& arena) const;  // [out, experts * rank]
-  void b_gradients(const Mixture& mixture, const Matrix& mixed, const Matrix& d_y,
+  Matrix all_low_weights(Arena& arena) const;  // A and W_p [columns, in]
+  MixtureTape::Routing route(const Mixture& mixture, const Matrix& low, Arena& arena) const;
+  void b_gradients(const Mixture& mixture, const MixtureTape::Routing& routing, const Matrix& d_y,
                    TensorMap& gradients, Onto onto, Arena& arena) const;
-  void low_gradient(const Mixture& mixture, const MixtureTape::Routing& routing, const Matrix& low,
-                    const Matrix& d_y, float balance, Matrix d_low, Arena& arena) const;
+  void low_gradient(const Mixture& mixture, const MixtureTape::Routing& routing, const Matrix& d_y,
+                    float balance, const Matrix& low, Arena& arena) const;
   void low_weight_gradients(const Matrix& x, const Matrix& d_low, TensorMap& gradients, Onto onto,
                             Arena& arena) const;
 

@@ -8,7 +8,6 @@
 #include <immintrin.h>
 
 #include <cstdint>
-#include <cstring>
 #include <limits>
 
 namespace fedclock::nn::FEDCLOCK_LANES {
@@ -54,6 +53,10 @@ inline __m256 upper(Vector x) {
 using Vector = __m256;
 inline constexpr int64_t kLanes = 8;
 
+inline __m256i mask(SomeLanes lanes) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(lanes.count)),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
 inline Vector all(float x) { return _mm256_set1_ps(x); }
 inline Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 inline Vector larger(Vector a, Vector b) { return _mm256_max_ps(a, b); }
@@ -68,16 +71,11 @@ inline Vector power_of_two(Vector n) {
 }
 inline Vector load(const float* from, AllLanes, float = 0) { return _mm256_loadu_ps(from); }
 inline Vector load(const float* from, SomeLanes lanes, float rest = 0) {
-  float values[kLanes] = {rest, rest, rest, rest, rest, rest, rest, rest};
-  std::memcpy(values, from, static_cast<size_t>(lanes.count) * sizeof(float));
-  return _mm256_loadu_ps(values);
+  const __m256i meant = mask(lanes);
+  return _mm256_blendv_ps(all(rest), _mm256_maskload_ps(from, meant), _mm256_castsi256_ps(meant));
 }
 inline void store(float* to, Vector x, AllLanes) { _mm256_storeu_ps(to, x); }
-inline void store(float* to, Vector x, SomeLanes lanes) {
-  float values[kLanes];
-  _mm256_storeu_ps(values, x);
-  std::memcpy(to, values, static_cast<size_t>(lanes.count) * sizeof(float));
-}
+inline void store(float* to, Vector x, SomeLanes lanes) { _mm256_maskstore_ps(to, mask(lanes), x); }
 #endif
 
 // Calls work(first index, lanes) for all of [0, size).

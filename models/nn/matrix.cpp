@@ -1,6 +1,7 @@
 #include "models/nn/matrix.h"
 
 #include <dnnl.h>
+#include <xmmintrin.h>
 
 #include "models/common/error.h"
 
@@ -16,12 +17,31 @@ void multiply(ConstMatrix a, ConstMatrix b, Matrix c, float scale, Onto onto) {
 }
 
 void transpose(const Matrix& from, Matrix to, Onto onto) {
-  for (int64_t r = 0; r < to.rows; ++r) {
-    float* row = to.row_range(r, 1).data;
-    for (int64_t c = 0; c < to.columns; ++c) {
-      const float value = from.data[c * from.stride + r];
-      row[c] = onto == Onto::kItself ? row[c] + value : value;
+  const bool add = onto == Onto::kItself;
+  const auto one = [&](int64_t r, int64_t c) {
+    float& value = to.data[r * to.stride + c];
+    const float turned = from.data[c * from.stride + r];
+    value = add ? value + turned : turned;
+  };
+  // Blocks of four by four in registers, then what is left of rows and columns.
+  const int64_t rows = to.rows / 4 * 4, columns = to.columns / 4 * 4;
+  for (int64_t r = 0; r < rows; r += 4) {
+    for (int64_t c = 0; c < columns; c += 4) {
+      __m128 block[4];
+      for (int64_t k = 0; k < 4; ++k)
+        block[k] = _mm_loadu_ps(from.data + (c + k) * from.stride + r);
+      _MM_TRANSPOSE4_PS(block[0], block[1], block[2], block[3]);
+      for (int64_t k = 0; k < 4; ++k) {
+        float* row = to.data + (r + k) * to.stride + c;
+        _mm_storeu_ps(row, add ? _mm_add_ps(_mm_loadu_ps(row), block[k]) : block[k]);
+      }
     }
+    for (int64_t c = columns; c < to.columns; ++c) {
+      for (int64_t k = 0; k < 4; ++k) one(r + k, c);
+    }
+  }
+  for (int64_t r = rows; r < to.rows; ++r) {
+    for (int64_t c = 0; c < to.columns; ++c) one(r, c);
   }
 }
 

@@ -4,13 +4,15 @@
 
 namespace fedclock::nn {
 
-namespace {
-
-const PassTable& passes() {
+bool wide_lanes() {
   static const bool wide =
       (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
-  return wide ? avx512::kPasses : avx2::kPasses;
+  return wide;
 }
+
+namespace {
+
+const PassTable& passes() { return wide_lanes() ? avx512::kPasses : avx2::kPasses; }
 
 }  // namespace
 
@@ -57,39 +59,6 @@ void to_bf16(int64_t size, const float* from, uint16_t* to) { passes().to_bf16(s
 int64_t cross_entropy(int64_t n, int64_t classes, const int32_t* targets, float weight,
                       bool gradient, float* scores, double* losses) {
   return passes().cross_entropy(n, classes, targets, weight, gradient, scores, losses);
-}
-
-void routing_scores(int64_t n, int64_t experts, int64_t rank, int64_t stride, const float* low,
-                    const float* t, float* scores) {
-  passes().routing_scores(n, experts, rank, stride, low, t, scores);
-}
-
-void routing_scores_backward(int64_t n, int64_t experts, int64_t rank, int64_t stride,
-                             const float* low, const float* t, const float* d_scores, float* d_low,
-                             float* d_t) {
-  passes().routing_scores_backward(n, experts, rank, stride, low, t, d_scores, d_low, d_t);
-}
-
-void choose_experts(int64_t n, int64_t experts, int64_t chosen, float* scores, float* weights,
-                    int64_t* counts) {
-  passes().choose_experts(n, experts, chosen, scores, weights, counts);
-}
-
-void choose_experts_backward(int64_t n, int64_t experts, const float* p, const float* weights,
-                             const float* slopes, float* d_weights) {
-  passes().choose_experts_backward(n, experts, p, weights, slopes, d_weights);
-}
-
-void weigh_experts(int64_t n, int64_t experts, int64_t rank, int64_t stride, float scale,
-                   const float* low, const float* weights, float* mixed) {
-  passes().weigh_experts(n, experts, rank, stride, scale, low, weights, mixed);
-}
-
-void weigh_experts_backward(int64_t n, int64_t experts, int64_t rank, int64_t stride, float scale,
-                            const float* low, const float* weights, const float* d_mixed,
-                            float* d_low, float* d_weights) {
-  passes().weigh_experts_backward(n, experts, rank, stride, scale, low, weights, d_mixed, d_low,
-                                  d_weights);
 }
 
 }  // namespace fedclock::nn

@@ -71,35 +71,8 @@ void to_bf16(int64_t size, const float* from, uint16_t* to);
 int64_t cross_entropy(int64_t n, int64_t classes, const int32_t* targets, float weight,
                       bool gradient, float* scores, double* losses);
 
-// Mixtures of experts, token by token: row i of each matrix is token i's. Of `low`
-// [n, stride], the embeddings e_1, e_2, ... of the experts [rank] each; t [n, stride]: the token's
-// own [rank]. FedAMoLE (2411.19128).
-
-// scores [n, experts] <- <e_j, t> / sqrt(rank).
-void routing_scores(int64_t n, int64_t experts, int64_t rank, int64_t stride, const float* low,
-                    const float* t, float* scores);
-// d_low += d_scores_j t / sqrt(rank), d_t <- sum_j d_scores_j e_j / sqrt(rank), of one stride.
-void routing_scores_backward(int64_t n, int64_t experts, int64_t rank, int64_t stride,
-                             const float* low, const float* t, const float* d_scores, float* d_low,
-                             float* d_t);
-
-// scores [n, experts] <- p = softmax(scores); weights [n, experts] <- p over its `chosen` largest
-// (of equals the first), renormalised, 0 elsewhere; counts [experts] += tokens that chose each.
-void choose_experts(int64_t n, int64_t experts, int64_t chosen, float* scores, float* weights,
-                    int64_t* counts);
-// d_weights <- the scores' gradients: through the weights, and through p where d(loss)/dp_j is
-// slopes_j [experts] for each token.
-void choose_experts_backward(int64_t n, int64_t experts, const float* p, const float* weights,
-                             const float* slopes, float* d_weights);
-
-// mixed [n, experts * rank] <- scale weights_j e_j, expert by expert.
-void weigh_experts(int64_t n, int64_t experts, int64_t rank, int64_t stride, float scale,
-                   const float* low, const float* weights, float* mixed);
-// d_low <- scale weights_j d_mixed_j and d_weights [n, experts] <- scale <d_mixed_j, e_j>; d_low is
-// [n, stride].
-void weigh_experts_backward(int64_t n, int64_t experts, int64_t rank, int64_t stride, float scale,
-                            const float* low, const float* weights, const float* d_mixed,
-                            float* d_low, float* d_weights);
+// Whether AVX-512 is what they run in here.
+bool wide_lanes();
 
 // All of them, of one vector width.
 struct PassTable {
@@ -113,12 +86,6 @@ struct PassTable {
   decltype(nn::rotate_heads)* rotate_heads;
   decltype(nn::to_bf16)* to_bf16;
   decltype(nn::cross_entropy)* cross_entropy;
-  decltype(nn::routing_scores)* routing_scores;
-  decltype(nn::routing_scores_backward)* routing_scores_backward;
-  decltype(nn::choose_experts)* choose_experts;
-  decltype(nn::choose_experts_backward)* choose_experts_backward;
-  decltype(nn::weigh_experts)* weigh_experts;
-  decltype(nn::weigh_experts_backward)* weigh_experts_backward;
 };
 
 // Compiled for either; whoever calls one of these himself makes sure that the processor has it.

@@ -2,6 +2,8 @@
 // may be left here as a symbol: the linker could take the wide one for all of the program.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <limits>
 
 #include "models/nn/lanes.h"
 #include "models/nn/passes.h"
@@ -290,128 +292,8 @@ int64_t cross_entropy(int64_t n, int64_t classes, const int32_t* targets, float 
   return correct;
 }
 
-namespace {
-
-float dot(int64_t size, const float* a, const float* b) {
-  Vector total = all(0);
-  in_lanes(size, [&](int64_t i, auto lanes) {
-    total = fma(load(a + i, lanes), load(b + i, lanes), total);
-  });
-  return sum(total);
-}
-
-// to (+)= factor from
-void scale_into(int64_t size, float factor, const float* from, bool add, float* to) {
-  in_lanes(size, [&](int64_t i, auto lanes) {
-    const Vector scaled = all(factor) * load(from + i, lanes);
-    store(to + i, add ? load(to + i, lanes) + scaled : scaled, lanes);
-  });
-}
-
-}  // namespace
-
-void routing_scores(int64_t n, int64_t experts, int64_t rank, int64_t stride, const float* low,
-                    const float* t, float* scores) {
-  const float scale = 1.0F / std::sqrt(static_cast<float>(rank));
-  for (int64_t r = 0; r < n; ++r) {
-    for (int64_t j = 0; j < experts; ++j) {
-      scores[r * experts + j] = scale * dot(rank, low + r * stride + j * rank, t + r * stride);
-    }
-  }
-}
-
-void routing_scores_backward(int64_t n, int64_t experts, int64_t rank, int64_t stride,
-                             const float* low, const float* t, const float* d_scores, float* d_low,
-                             float* d_t) {
-  const float scale = 1.0F / std::sqrt(static_cast<float>(rank));
-  for (int64_t r = 0; r < n; ++r) {
-    const int64_t row = r * stride;
-    for (int64_t j = 0; j < experts; ++j) {
-      const float d = scale * d_scores[r * experts + j];
-      scale_into(rank, d, t + row, /*add=*/true, d_low + row + j * rank);
-      scale_into(rank, d, low + row + j * rank, /*add=*/j > 0, d_t + row);
-    }
-  }
-}
-
-void choose_experts(int64_t n, int64_t experts, int64_t chosen, float* scores, float* weights,
-                    int64_t* counts) {
-  softmax(n, experts, /*causal=*/false, 1, scores);
-  for (int64_t r = 0; r < n; ++r) {
-    const float* p = scores + r * experts;
-    float* w = weights + r * experts;
-    for (int64_t j = 0; j < experts; ++j) w[j] = 0;
-    float total = 0;
-    for (int64_t k = 0; k < chosen && k < experts; ++k) {
-      int64_t best = -1;
-      for (int64_t j = 0; j < experts; ++j) {
-        if (w[j] == 0 && (best < 0 || p[j] > p[best])) best = j;
-      }
-      if (best < 0) break;
-      // Chosen ones are told by their weight: one that vanishes keeps the least that there is.
-      w[best] = p[best] > 0 ? p[best] : std::numeric_limits<float>::min();
-      total += w[best];
-      ++counts[best];
-    }
-    for (int64_t j = 0; j < experts; ++j) w[j] /= total;
-  }
-}
-
-// With w = p / sum(p) over the chosen, which is a softmax of their scores alone:
-//   d_score_j = w_j (d_w_j - sum(w d_w)) + p_j (slope_j - sum(p slope)).
-void choose_experts_backward(int64_t n, int64_t experts, const float* p, const float* weights,
-                             const float* slopes, float* d_weights) {
-  for (int64_t r = 0; r < n; ++r) {
-    const float* of = p + r * experts;
-    const float* w = weights + r * experts;
-    float* d = d_weights + r * experts;
-    const float chosen_mean = dot(experts, w, d), mean = dot(experts, of, slopes);
-    in_lanes(experts, [&](int64_t i, auto lanes) {
-      const Vector through_weights = load(w + i, lanes) * (load(d + i, lanes) - all(chosen_mean));
-      const Vector through_p = load(of + i, lanes) * (load(slopes + i, lanes) - all(mean));
-      store(d + i, through_weights + through_p, lanes);
-    });
-  }
-}
-
-void weigh_experts(int64_t n, int64_t experts, int64_t rank, int64_t stride, float scale,
-                   const float* low, const float* weights, float* mixed) {
-  for (int64_t r = 0; r < n; ++r) {
-    for (int64_t j = 0; j < experts; ++j) {
-      scale_into(rank, scale * weights[r * experts + j], low + r * stride + j * rank,
-                 /*add=*/false, mixed + (r * experts + j) * rank);
-    }
-  }
-}
-
-void weigh_experts_backward(int64_t n, int64_t experts, int64_t rank, int64_t stride, float scale,
-                            const float* low, const float* weights, const float* d_mixed,
-                            float* d_low, float* d_weights) {
-  for (int64_t r = 0; r < n; ++r) {
-    for (int64_t j = 0; j < experts; ++j) {
-      const float* d = d_mixed + (r * experts + j) * rank;
-      const int64_t at = r * stride + j * rank;
-      scale_into(rank, scale * weights[r * experts + j], d, /*add=*/false, d_low + at);
-      d_weights[r * experts + j] = scale * dot(rank, d, low + at);
-    }
-  }
-}
-
-const PassTable kPasses{residual_norm,
-                        norm_backward,
-                        add_bias,
-                        activation,
-                        activation_backward,
-                        softmax,
-                        softmax_backward,
-                        rotate_heads,
-                        to_bf16,
-                        cross_entropy,
-                        routing_scores,
-                        routing_scores_backward,
-                        choose_experts,
-                        choose_experts_backward,
-                        weigh_experts,
-                        weigh_experts_backward};
+const PassTable kPasses{
+    residual_norm, norm_backward,    add_bias,     activation, activation_backward,
+    softmax,       softmax_backward, rotate_heads, to_bf16,    cross_entropy};
 
 }  // namespace fedclock::nn::FEDCLOCK_LANES
