@@ -45,11 +45,16 @@ Memory training_memory(const nn::Architecture& architecture, const TrainingPlan&
     // Each adapter keeps its A x.
     double ranks = 0;
     for (const int64_t rank : tuned_ranks(plan)) ranks += static_cast<double>(rank);
-    memory.activations_bytes += size * tokens * ranks * static_cast<double>(plan.targets.size());
+    if (plan.shared_adapters) {
+      memory.activations_bytes += size * tokens * ranks * static_cast<double>(plan.targets.size());
+    }
     for (const auto& [module, count] : plan.experts) {
       if (count == 0) continue;
       const int64_t rank = rank_of_layer(architecture, plan, module.layer);
-      memory.activations_bytes += size * tokens * static_cast<double>((count + 1) * rank);
+      if (rank == 0) continue;
+      const int64_t all = count + plan.frozen_experts;
+      const int64_t values = all * rank + nn::router_rows(plan.router, rank, all);
+      memory.activations_bytes += size * tokens * static_cast<double>(values);
     }
   }
   const double outputs = plan.head_outputs > 0

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 
 #include "models/common/error.h"
 
 namespace fedclock::cost {
 namespace {
+
+const std::vector<nn::Target> kNoTargets;
 
 // Parameters of the base that full tuning changes. Layers are alike, so the first one's count
 // serves for all of them.
@@ -54,17 +57,19 @@ void check_adapters(const nn::Architecture& architecture, const TrainingPlan& pl
   }
 }
 
-// Sum over modules with experts, of so much for each rank of theirs.
+// Sum over modules with experts: so much of each trained one, so much of each frozen one, for each
+// rank of theirs, and their routers.
 template <class PerRank>
 int64_t over_experts(const nn::Architecture& architecture, const TrainingPlan& plan,
-                     const PerRank& per_rank) {
+                     const PerRank& trained, const PerRank& frozen) {
   int64_t sum = 0;
   for (const auto& [module, count] : plan.experts) {
     const int64_t rank = rank_of_layer(architecture, plan, module.layer);
     if (count == 0 || rank == 0) continue;
     const auto shape = nn::linear_shape(architecture, module.target);
     ensure(shape.has_value(), "experts on a map that the architecture does not have");
-    sum += rank * per_rank(*shape, count);
+    sum += rank * (count * trained(*shape) + plan.frozen_experts * frozen(*shape));
+    sum += nn::router_rows(plan.router, rank, count + plan.frozen_experts) * shape->in;
   }
   return sum;
 }
@@ -124,9 +129,8 @@ int64_t adapter_parameters(const nn::Architecture& architecture, nn::Target targ
 }
 
 int64_t expert_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
-  return over_experts(architecture, plan, [](const nn::LinearShape& shape, int64_t count) {
-    return count * (shape.in + shape.out) + shape.in;
-  });
+  const auto pair = [](const nn::LinearShape& shape) { return shape.in + shape.out; };
+  return over_experts(architecture, plan, pair, pair);
 }
 
 int64_t head_parameters(const nn::Architecture& architecture, int64_t head_outputs) {
@@ -147,22 +151,23 @@ int64_t trained_parameters(const nn::Architecture& architecture, const TrainingP
   const int64_t head = head_parameters(architecture, plan.head_outputs);
   if (plan.full_tuning) return tuned_base_parameters(architecture, plan) + head;
   int64_t of_rank_1 = 0;
-  for (const nn::Target target : plan.targets) {
+  for (const nn::Target target : plan.shared_adapters ? plan.targets : kNoTargets) {
     const auto shape = nn::linear_shape(architecture, target);
     if (plan.trains_a) of_rank_1 += shape->in;
     if (plan.trains_b) of_rank_1 += shape->out;
   }
-  const int64_t of_experts =
-      over_experts(architecture, plan, [&](const nn::LinearShape& shape, int64_t count) {
-        const int64_t pair = (plan.trains_a ? shape.in : 0) + (plan.trains_b ? shape.out : 0);
-        return count * pair + shape.in;
-      });
+  using OfShape = std::function<int64_t(const nn::LinearShape&)>;
+  const OfShape trained = [&](const nn::LinearShape& shape) {
+    return (plan.trains_a ? shape.in : 0) + (plan.trains_b ? shape.out : 0);
+  };
+  const OfShape nothing = [](const nn::LinearShape&) { return int64_t{0}; };
+  const int64_t of_experts = over_experts(architecture, plan, trained, nothing);
   return sum_of_ranks(plan) * of_rank_1 + of_experts + prompt_parameters(architecture, plan) + head;
 }
 
 int64_t all_adapter_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
   int64_t of_rank_1 = 0;
-  for (const nn::Target target : plan.targets) {
+  for (const nn::Target target : plan.shared_adapters ? plan.targets : kNoTargets) {
     of_rank_1 += adapter_parameters(architecture, target, 1);
   }
   return sum_of_ranks(plan) * of_rank_1 + expert_parameters(architecture, plan);

@@ -17,10 +17,13 @@ struct TrainingPlan {
   std::vector<int64_t> layer_ranks{};
   bool trains_a = true, trains_b = true;  // the factors of the adapters B A
   std::vector<nn::Target> targets;        // maps that carry an adapter; not used in full tuning
-  // LoRA experts of each module beside its adapter, at the layer's rank, and a router [rank, in]
-  // (FedAMoLE, 2411.19128); a token goes to the `top_experts` best of them.
+  bool shared_adapters = true;            // false: experts in their place, in every target
+  // LoRA experts of each module beside its adapter, at the layer's rank, that are trained, with a
+  // router; `frozen_experts` more of each are not. A token goes to the `top_experts` best of them.
   std::map<nn::Module, int64_t> experts{};
+  int64_t frozen_experts = 0;
   int64_t top_experts = 0;
+  nn::Router router = nn::Router::kTokenProjection;
   // Of a soft prompt, trained beside: its tokens come on top of `sequence_tokens`, and its gradient
   // goes down through all layers.
   nn::PromptSpec prompt{};
@@ -48,8 +51,8 @@ int64_t rank_of_layer(const nn::Architecture& architecture, const TrainingPlan& 
 // Parameters that one adapter pair on `target` has: rank (in + out).
 int64_t adapter_parameters(const nn::Architecture& architecture, nn::Target target, int64_t rank);
 
-// Parameters of all experts and routers: rank (n (in + out) + in) of a module with n experts, 0 of
-// one without.
+// Parameters of all experts, frozen ones too, and routers: rank n (in + out) of a module with n
+// experts, and rank in of its router, n in of a linear one; 0 of a module without.
 int64_t expert_parameters(const nn::Architecture& architecture, const TrainingPlan& plan);
 
 // Tokens of a row, a soft prompt's included.

@@ -71,38 +71,47 @@ bool contains(const std::vector<Target>& targets, Target target) {
   return std::find(targets.begin(), targets.end(), target) != targets.end();
 }
 
-// Of a module's experts.
+// Of a module's experts: all, trained ones, those that a token goes to.
 struct ExpertSizes {
-  double count = 0, chosen = 0;
+  double count = 0, trained = 0, chosen = 0;
 };
 
 ExpertSizes experts_at(const TrainingPlan& plan, int64_t layer, Target target) {
   const auto found = plan.experts.find({layer, target});
   if (found == plan.experts.end()) return {};
-  return {static_cast<double>(found->second),
-          static_cast<double>(std::min(found->second, plan.top_experts))};
+  const int64_t all = found->second + plan.frozen_experts;
+  return {static_cast<double>(all), static_cast<double>(found->second),
+          static_cast<double>(std::min(all, plan.top_experts))};
 }
 
-// Of one pass through all A, the router, the scores <e_i, t>, the chosen B.
+// Of one pass through all A, the router, the scores <e_i, t>, the chosen B; and the share of the
+// experts that is trained. A linear router's products are the scores.
 struct ExpertFlops {
-  double a = 0, router = 0, scores = 0, b = 0;
+  double a = 0, router = 0, scores = 0, b = 0, trained = 0;
   double forward() const { return a + router + scores + b; }
 };
 
-ExpertFlops expert_flops(const ExpertSizes& experts, const Sizes& s, const Map& map, double rank) {
+ExpertFlops expert_flops(const TrainingPlan& plan, int64_t layer, const Sizes& s, const Map& map,
+                         double rank) {
+  const ExpertSizes experts = experts_at(plan, layer, map.target);
   if (experts.count == 0) return {};
   const double one = 2 * s.tokens * rank;
-  return {one * experts.count * map.in, one * map.in, one * experts.count,
-          one * experts.chosen * map.out};
+  const bool linear = plan.router == nn::Router::kLinear;
+  return {.a = one * experts.count * map.in,
+          .router = linear ? 2 * s.tokens * experts.count * map.in : one * map.in,
+          .scores = linear ? 0 : one * experts.count,
+          .b = one * experts.chosen * map.out,
+          .trained = experts.trained / experts.count};
 }
 
-// The router is always trained, so the chosen B are gone back through, and the scores' t.
+// The router is always trained, so the chosen B are gone back through, and the scores' t. Frozen
+// experts are taken to be chosen as often as others.
 double expert_backward_flops(const ExpertFlops& forward, const TrainingPlan& plan,
                              bool input_gradient) {
   double flops = forward.b + forward.scores + forward.router;
-  if (plan.trains_b) flops += forward.b;
+  if (plan.trains_b) flops += forward.b * forward.trained;
   if (plan.trains_a || input_gradient) flops += forward.scores;  // of e_i
-  if (plan.trains_a) flops += forward.a;
+  if (plan.trains_a) flops += forward.a * forward.trained;
   if (input_gradient) flops += forward.a + forward.router;
   return flops;
 }
@@ -157,12 +166,13 @@ Backward layer_backward(const nn::Architecture& a, const TrainingPlan& plan, con
     } else if (contains(plan.targets, map.target)) {
       // y += B z, z = A x: gradients of B and A where they are trained, of x where it is asked for,
       // and of z for the latter two.
-      if (plan.trains_b) result.flops += 2 * s.tokens * rank * map.out;
-      if (plan.trains_a || input_gradient) result.flops += 2 * s.tokens * rank * map.out;
-      if (plan.trains_a) result.flops += 2 * s.tokens * rank * map.in;
-      if (input_gradient) result.flops += 2 * s.tokens * rank * map.in;
-      const ExpertFlops experts = expert_flops(experts_at(plan, layer, map.target), s, map, rank);
-      result.flops += expert_backward_flops(experts, plan, input_gradient);
+      const double shared = plan.shared_adapters ? 2 * s.tokens * rank : 0;
+      if (plan.trains_b) result.flops += shared * map.out;
+      if (plan.trains_a || input_gradient) result.flops += shared * map.out;
+      if (plan.trains_a) result.flops += shared * map.in;
+      if (input_gradient) result.flops += shared * map.in;
+      result.flops +=
+          expert_backward_flops(expert_flops(plan, layer, s, map, rank), plan, input_gradient);
     }
   }
   result.flops += reach.attention_products * attention_product_flops(s);
@@ -174,7 +184,7 @@ double expert_forward_flops(const nn::Architecture& a, const TrainingPlan& plan,
   for (int64_t layer = a.layers - plan.depth; layer < a.layers; ++layer) {
     const auto rank = static_cast<double>(rank_of_layer(a, plan, layer));
     for (const Map& map : maps_of(a)) {
-      flops += expert_flops(experts_at(plan, layer, map.target), s, map, rank).forward();
+      flops += expert_flops(plan, layer, s, map, rank).forward();
     }
   }
   return flops;

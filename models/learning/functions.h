@@ -29,6 +29,10 @@ Function tailored(const Share& share);
 // (state) -> only the tensors of the share, as they are.
 Function only(const Share& share);
 
+// (state) -> the adapters of one expert of each map (-1: those that all tokens share), by the names
+// of another; nothing else.
+Function renamed(int32_t expert, int32_t to);
+
 // (below, above) -> all tensors of both; those of `above` where both have one of a name.
 Function laid_over();
 

@@ -96,6 +96,7 @@ Digest task_name(const LearnerSpec& spec) {
   const nn::PromptSpec& prompt = spec.adapter.prompt;
   if (prompt != nn::PromptSpec()) name.add("prompt").add(prompt.tokens).add(prompt.encoder);
   if (spec.adapter.top_experts != nn::AdapterSpec().top_experts) name.add(spec.adapter.top_experts);
+  if (spec.adapter.router == nn::Router::kLinear) name.add("linear router");
   return name.finish();
 }
 
@@ -169,7 +170,7 @@ class GraphLearner : public Learner {
       const LearningTask& t = task->get();
       const int64_t outputs = t.train->has_responses() ? 0 : t.train->classes;
       nn::TensorMap state = nn::random_adapter(t.base->architecture(), t.adapter, share.ranks,
-                                               outputs, seed, share.experts);
+                                               outputs, seed, share.experts, share.shared);
       if (t.adapter.prompt.tokens > 0) {
         const at::Tensor embeddings = t.weights->at("embeddings.token").cpu();
         const int64_t known = t.tokenizer->size();  // a base may have rows for more

@@ -22,10 +22,13 @@ struct Share {
   std::vector<int64_t> ranks;  // of each layer's adapters, from the first layer on; 0: none
   bool a = true, b = true;     // which factors of them: A [rank, in], B [out, rank]
   bool head = true;            // the linear head and the soft prompt, where there are such
-  // Beside the adapter that all tokens share, in layers that have a rank: experts, ascending, and
-  // the routers of the modules that have some.
+  // In layers that have a rank: whether it has the adapters that all tokens share; beside them
+  // experts, ascending, and the routers of the modules that have some.
+  bool shared = true;
   nn::ModuleExperts experts = {};
   bool routers = true;
+  // Experts of these modules besides that are computed with and not trained: no tensors of it.
+  int64_t frozen_experts = 0;
 
   auto operator<=>(const Share&) const = default;
 
@@ -58,7 +61,9 @@ struct Share {
     a = a || more.a;
     b = b || more.b;
     head = head || more.head;
+    shared = shared || more.shared;
     routers = routers || more.routers;
+    frozen_experts = std::max(frozen_experts, more.frozen_experts);
     for (const auto& [module, others] : more.experts) {
       std::vector<int32_t>& own = experts[module];
       std::vector<int32_t> both;

@@ -1,6 +1,7 @@
 // Parts of states: cut, chosen, laid over one another, carried over.
 #include "models/learning/ranked.h"
 #include "models/learning/state_function.h"
+#include "models/nn/adapters.h"
 
 namespace fedclock::learning {
 
@@ -18,7 +19,8 @@ int64_t rank_in(const Share& share, const std::string& name) {
     return share.routers && share.has_experts(parsed.module) ? rank : 0;
   }
   const bool has_factor = parsed.kind == TensorKind::kA ? share.a : share.b;
-  const bool has_adapter = parsed.expert < 0 || share.has_expert(parsed.module, parsed.expert);
+  const bool has_adapter =
+      parsed.expert < 0 ? share.shared : share.has_expert(parsed.module, parsed.expert);
   return has_factor && has_adapter ? rank : 0;
 }
 
@@ -81,6 +83,31 @@ class LaidOver : public StateFunction {
   }
 };
 
+class Renamed : public StateFunction {
+ public:
+  Renamed(int32_t expert, int32_t to) : expert_(expert), to_(to) {}
+  const char* what() const override { return "renamed"; }
+  void add_to(DigestBuilder& name) const override { name.add(expert_).add(to_); }
+  bool is_kept() const override { return false; }
+  Outcome operator()(const Inputs& inputs, const Task&) const override {
+    ensure(inputs.size() == 1, "renamed() is of a state");
+    nn::TensorMap part;
+    for (const auto& [name, tensor] : *inputs.front()) {
+      if (!is_factor(name)) continue;
+      const TensorName parsed = parse_tensor_name(name);
+      if (parsed.expert != expert_) continue;
+      const std::string map =
+          nn::layer_tensor(parsed.module.layer, nn::target_name(parsed.module.target));
+      const std::string now = to_ < 0 ? map : nn::expert_name(map, to_);
+      part[parsed.kind == TensorKind::kA ? name_of_a(now) : name_of_b(now)] = tensor;
+    }
+    return {std::move(part), {}};
+  }
+
+ private:
+  const int32_t expert_, to_;
+};
+
 class CarriedOver : public StateFunction {
  public:
   explicit CarriedOver(double factor) : factor_(factor) {}
@@ -114,6 +141,7 @@ void add_share(DigestBuilder& name, const Share& share) {
   name.add(share.a).add(share.b).add(share.head);
   if (share.experts.empty()) return;
   name.add(share.routers).add(share.experts.size());
+  if (!share.shared) name.add("no shared adapter");
   for (const auto& [module, experts] : share.experts) {
     name.add(module.layer).add(static_cast<int>(module.target)).add(experts.size());
     for (const int32_t expert : experts) name.add(expert);
@@ -122,6 +150,7 @@ void add_share(DigestBuilder& name, const Share& share) {
 
 Function tailored(const Share& share) { return std::make_shared<const Tailored>(share); }
 Function only(const Share& share) { return std::make_shared<const Only>(share); }
+Function renamed(int32_t expert, int32_t to) { return std::make_shared<const Renamed>(expert, to); }
 Function laid_over() { return std::make_shared<const LaidOver>(); }
 Function carried_over(double factor) { return std::make_shared<const CarriedOver>(factor); }
 

@@ -68,7 +68,8 @@ Adapters::Adapters(const Architecture& architecture, const AdapterSpec& spec,
       prompt_(soft_prompt(tensors)),
       scale_(spec.alpha / static_cast<double>(spec.rank)),
       dropout_(spec.dropout),
-      top_experts_(spec.top_experts) {
+      top_experts_(spec.top_experts),
+      router_(spec.router) {
   const auto pair_of = [&](const std::string& name) {
     return Pair{tensors.at(name + ".lora_a"), tensors.at(name + ".lora_b")};
   };
@@ -99,11 +100,14 @@ at::Tensor Adapters::of_pair(const Pair& pair, const at::Tensor& x) const {
 
 at::Tensor Adapters::of_experts(const OfMap& map, const at::Tensor& x) const {
   const auto count = static_cast<int64_t>(map.experts.size());
-  std::vector<at::Tensor> embeddings;  // of each expert [..., rank]
-  for (const Pair& expert : map.experts) embeddings.push_back(at::linear(x, expert.a));
-  const at::Tensor t = at::linear(x, map.router).unsqueeze(-2);  // [..., 1, rank]
-  const at::Tensor scores =
-      (at::stack(embeddings, -2) * t).sum(-1) / std::sqrt(static_cast<double>(map.router.size(0)));
+  at::Tensor scores = at::linear(x, map.router);
+  if (router_ == Router::kTokenProjection) {
+    std::vector<at::Tensor> embeddings;  // of each expert [..., rank]
+    for (const Pair& expert : map.experts) embeddings.push_back(at::linear(x, expert.a));
+    const at::Tensor t = scores.unsqueeze(-2);  // [..., 1, rank]
+    scores = (at::stack(embeddings, -2) * t).sum(-1) /
+             std::sqrt(static_cast<double>(map.router.size(0)));
+  }
   const at::Tensor p = at::softmax(scores, -1);  // [..., experts]
   // Sorted stably: of equals the first, as in the fast path.
   const at::Tensor order =
@@ -145,7 +149,7 @@ TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& sp
 
 TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& spec,
                          const std::vector<int64_t>& ranks, int64_t head_outputs, uint64_t seed,
-                         const ModuleExperts& experts) {
+                         const ModuleExperts& experts, bool shared) {
   TensorMap tensors;
   for (int64_t layer = 0; layer < architecture.layers; ++layer) {
     const int64_t rank = ranks.at(static_cast<size_t>(layer));
@@ -158,13 +162,14 @@ TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& sp
         tensors[name + ".lora_a"] = fresh(what, layer, target, rank, seed, *shape);
         tensors[name + ".lora_b"] = at::zeros({shape->out, rank}, at::kFloat);
       };
-      add_pair(map, "adapter");
+      if (shared) add_pair(map, "adapter");
       const auto own = experts.find({layer, target});
       if (own == experts.end() || own->second.empty()) continue;
       for (const int32_t expert : own->second) {
         add_pair(expert_name(map, expert), "expert " + std::to_string(expert));
       }
-      tensors[router_name(map)] = fresh("router", layer, target, rank, seed, *shape);
+      const int64_t rows = router_rows(spec.router, rank, std::ssize(own->second));
+      tensors[router_name(map)] = fresh("router", layer, target, rows, seed, *shape);
     }
   }
   if (head_outputs > 0) {

@@ -1,8 +1,8 @@
 // Adapters by name: a state's "layers.N.<target>.lora_a" [rank, in] and "lora_b" [out, rank], which
 // for a map of experts is the one that all tokens share; the others' "layers.N.<target>.expert.K."
-// with the same endings; "layers.N.<target>.router" [rank, in]; and soft prompts
-// (models/nn/soft_prompt.h). Fresh ones, and what they
-// compute by stock libtorch operators: the reference of models/nn/group_adapters.h.
+// with the same endings; "layers.N.<target>.router" [rank, in], or [experts, in] of a linear one; and
+// soft prompts (models/nn/soft_prompt.h). Fresh ones, and what they compute by stock libtorch
+// operators: the reference of models/nn/group_adapters.h.
 #pragma once
 
 #include <array>
@@ -66,18 +66,19 @@ class Adapters {
   double scale_ = 1;
   double dropout_ = 0;
   int64_t top_experts_ = 0;
+  Router router_ = Router::kTokenProjection;
   std::optional<at::Generator> generator_;
   at::Tensor real_;
   mutable at::Tensor balance_;
 };
 
-// Fresh adapters: A and W_p uniform in +-1/sqrt(in), B zero, so that they change nothing at first,
-// in each layer with that layer's rank (0: none), a smaller rank being the first rows of a larger
-// one; `experts` of maps in layers that have a rank; and a linear head [head_outputs, width] from
-// N(0, 0.02) where head_outputs is above 0.
+// Fresh adapters: A and routers uniform in +-1/sqrt(in), B zero, so that they change nothing at
+// first, in each layer with that layer's rank (0: none), a smaller rank being the first rows of a
+// larger one; `experts` of maps in layers that have a rank; and a linear head [head_outputs, width]
+// from N(0, 0.02) where head_outputs is above 0. Without `shared` no adapters but the experts.
 TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& spec,
                          const std::vector<int64_t>& ranks, int64_t head_outputs, uint64_t seed,
-                         const ModuleExperts& experts = {});
+                         const ModuleExperts& experts = {}, bool shared = true);
 // With the spec's rank in the last `depth` layers.
 TensorMap random_adapter(const Architecture& architecture, const AdapterSpec& spec, int64_t depth,
                          int64_t head_outputs, uint64_t seed);

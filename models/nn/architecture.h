@@ -109,12 +109,23 @@ std::vector<ParameterShape> prompt_shapes(const PromptSpec& prompt, int64_t widt
 int64_t element_count(const std::vector<ParameterShape>& shapes);
 
 // What is tuned: LoRA hyper-parameters, and a soft prompt where there is one.
+// How a mixture scores its experts for a token x.
+enum class Router {
+  kTokenProjection,  // <A_i x, W_p x> / sqrt(rank), W_p [rank, in] (FedAMoLE, 2411.19128)
+  kLinear,           // W x, W [experts, in]
+};
+// Rows of its matrix.
+inline int64_t router_rows(Router router, int64_t rank, int64_t experts) {
+  return router == Router::kLinear ? experts : rank;
+}
+
 struct AdapterSpec {
   int64_t rank = 8;
   double alpha = 16;
   double dropout = 0;
   std::vector<Target> targets = {Target::kQ, Target::kV};
   int64_t top_experts = 2;  // of a mixture, that a token goes to
+  Router router = Router::kTokenProjection;
   PromptSpec prompt{};
 };
 

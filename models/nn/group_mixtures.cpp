@@ -35,6 +35,7 @@ GroupMixtures::GroupMixtures(const MapGroup& group, const AdapterSpec& spec,
                              const TensorMap& tensors)
     : scale_(static_cast<float>(spec.alpha / static_cast<double>(spec.rank))),
       top_experts_(spec.top_experts),
+      router_(spec.router),
       in_(group.in()) {
   for (const MapGroup::Map& map : group.maps()) {
     const std::string name = layer_tensor(group.layer(), target_name(map.target));
@@ -52,9 +53,11 @@ GroupMixtures::GroupMixtures(const MapGroup& group, const AdapterSpec& spec,
     if (mixture.experts.empty()) continue;
     mixture.router = matrix_of(tensors.at(mixture.router_name));
     mixture.first = columns_;
+    ensure(mixture.router.rows == router_rows(router_, mixture.rank(), mixture.size()),
+           "a router for other experts");
     for (const Expert& expert : mixture.experts) {
       ensure(expert.a.rows == mixture.rank() && expert.b.columns == mixture.rank(),
-             "experts and router of different ranks");
+             "experts of different ranks");
     }
     columns_ += mixture.columns();
     mixtures_.push_back(std::move(mixture));
@@ -78,7 +81,7 @@ Matrix GroupMixtures::all_low_weights(Arena& arena) const {
       copy(expert.a, all.row_range(at, mixture.rank()));
       at += mixture.rank();
     }
-    copy(mixture.router, all.row_range(at, mixture.rank()));
+    copy(mixture.router, all.row_range(at, mixture.router.rows));
   }
   return all;
 }
@@ -94,7 +97,11 @@ MixtureTape::Routing GroupMixtures::route(const Mixture& mixture, const Matrix& 
                                .begins = std::vector<int64_t>(static_cast<size_t>(experts + 1), 0),
                                .mixed = arena.matrix(n * chosen, rank)};
   std::vector<int32_t> choices(routing.tokens.size());
-  routing_scores(low, rank, routing.p);
+  if (router_ == Router::kLinear) {
+    copy(low.column_range(experts * rank, experts), routing.p);
+  } else {
+    routing_scores(low, rank, routing.p);
+  }
   choose_experts(chosen, routing.p, routing.weights, choices.data());
   for (const int32_t expert : choices) ++routing.begins[static_cast<size_t>(expert) + 1];
   std::partial_sum(routing.begins.begin(), routing.begins.end(), routing.begins.begin());
@@ -134,6 +141,7 @@ void GroupMixtures::forward(const Matrix& x, Matrix y, Arena& arena, MixtureTape
 }
 
 void GroupMixtures::add_embedding_sums(const MixtureTape& tape, EmbeddingSums& sums) const {
+  ensure(empty() || router_ == Router::kTokenProjection, "embeddings for a linear router");
   for (const Mixture& mixture : mixtures_) {
     std::vector<double>& sum = sums[mixture.module];
     sum.resize(static_cast<size_t>(mixture.columns()), 0);
@@ -184,7 +192,12 @@ void GroupMixtures::low_gradient(const Mixture& mixture, const MixtureTape::Rout
                                         static_cast<double>(n)));
   }
   choose_experts_backward(routing.p, routing.weights, slopes.data(), d_scores);
-  routing_scores_backward(d_scores, rank, low);
+  if (router_ == Router::kLinear) {
+    for (int64_t r = 0; r < n; ++r) std::fill_n(low.row_range(r, 1).data, experts * rank, 0.0F);
+    copy(d_scores, low.column_range(experts * rank, experts));
+  } else {
+    routing_scores_backward(d_scores, rank, low);
+  }
   for (int64_t i = 0; i < experts; ++i) {
     weigh_backward_embeddings(routing.tokens_of(i), scale_, routing.weights.column_range(i, 1),
                               routing.of_tokens(d_mixed, i), low.column_range(i * rank, rank));
@@ -197,19 +210,19 @@ void GroupMixtures::low_weight_gradients(const Matrix& x, const Matrix& d_low, T
   const Arena::Mark mark = arena.mark();
   const Matrix all = arena.matrix(columns_, in_);
   multiply(d_low.t(), x, all);
-  const auto put = [&](const std::string& name, int64_t first, int64_t rank) {
+  const auto put = [&](const std::string& name, int64_t first, int64_t rows) {
     const auto found = gradients.find(name);
     if (found == gradients.end()) return;
-    const Matrix from = all.row_range(first, rank), to = matrix_of(found->second);
+    const Matrix from = all.row_range(first, rows), to = matrix_of(found->second);
     if (onto == Onto::kNothing) return copy(from, to);
-    add_bias(1, rank * in_, from.data, to.data);
+    add_bias(1, rows * in_, from.data, to.data);
   };
   for (const Mixture& mixture : mixtures_) {
     const int64_t rank = mixture.rank();
     for (int64_t i = 0; i < mixture.size(); ++i) {
       put(mixture.experts[i].name_a, mixture.first + i * rank, rank);
     }
-    put(mixture.router_name, mixture.first + mixture.size() * rank, rank);
+    put(mixture.router_name, mixture.first + mixture.size() * rank, mixture.router.rows);
   }
   arena.rewind(mark);
 }

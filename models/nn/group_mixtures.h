@@ -4,6 +4,7 @@
 //   e_i = A_i x,  t = W_p x,  s_i = <e_i, t> / sqrt(rank),  p = softmax(s),
 //   w = p over its `top_experts` largest, renormalised, 0 elsewhere,
 //   y += (alpha / rank) sum_i w_i B_i e_i,
+// or with a linear router s = W x.
 // and of n experts, over the tokens of a pass, the load-balance loss
 //   n sum_i P_i f_i,  P_i = mean p_i,  f_i = the share of choices that fell on i (no gradient).
 // Every token has all e_i, for its scores: A and W_p of all maps of a group are one product each
@@ -36,7 +37,8 @@ struct MixtureTape {
     TokenList tokens_of(int64_t expert) const;
     Matrix of_tokens(const Matrix& rows, int64_t expert) const;  // rows of tokens_of(expert)
   };
-  Matrix low;                     // e of all experts, then t, map by map [n, columns]
+  // e of all experts, then t, or s of a linear router, map by map [n, columns]
+  Matrix low;
   std::vector<Routing> routings;  // of each map with experts
 };
 
@@ -76,12 +78,12 @@ class GroupMixtures {
     MapGroup::Map map;
     std::vector<Expert> experts;
     std::string router_name;
-    Matrix router;      // [rank, in]
+    Matrix router;      // [rank, in], or [experts, in] of a linear one
     int64_t first = 0;  // its columns of `low`: the experts', then the router's
 
     int64_t size() const { return static_cast<int64_t>(experts.size()); }
-    int64_t rank() const { return router.rows; }
-    int64_t columns() const { return (size() + 1) * rank(); }
+    int64_t rank() const { return experts.front().a.rows; }
+    int64_t columns() const { return size() * rank() + router.rows; }
   };
 
   Matrix all_low_weights(Arena& arena) const;  // A and W_p [columns, in]
@@ -95,6 +97,7 @@ class GroupMixtures {
 
   float scale_;
   int64_t top_experts_;
+  Router router_;
   int64_t in_;
   std::vector<Mixture> mixtures_;
   int64_t columns_ = 0;  // of `low`

@@ -12,7 +12,9 @@ namespace fedclock::experiment {
 
 void Experiment::make_shares(scenario::Problems& problems) {
   const v1::Scenario& s = scenario();
-  initial_share_ = client_share_ = {ranks_};
+  initial_share_ = {ranks_};
+  client_share_ =
+      federation::trained_share(s.federation().local(), initial_share_, adapter_spec(s).targets);
   if (!s.federation().assignment().has_experts()) return;
   const v1::ExpertAssignment& answer = s.federation().assignment().experts();
   const auto modules = federation::modules_of(architecture_.layers, adapter_spec(s).targets);
@@ -108,7 +110,8 @@ federation::Answers Experiment::make_answers(learning::Learner& learner) const {
                                 .participants = 0,
                                 .initial = learner.initial(initial_share_, s.seed()),
                                 .learner = &learner,
-                                .rows = {}};
+                                .rows = {},
+                                .targets = inputs.targets};
   for (const federation::Client& client : clients_) {
     inputs.full_depth_step_s.push_back(client.full_depth_step_s);
     local.rows.push_back(client.train_rows);

@@ -35,6 +35,10 @@ nn::AdapterSpec adapter_spec(const v1::Scenario& scenario) {
     spec.targets.push_back(target(static_cast<v1::Target>(from)));
   }
   if (assignment.has_experts()) spec.top_experts = assignment.experts().top_k();
+  if (scenario.federation().local().has_rest_of_world()) {
+    spec.top_experts = 2;  // both
+    spec.router = nn::Router::kLinear;
+  }
   return spec;
 }
 

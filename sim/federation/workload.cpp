@@ -59,13 +59,16 @@ std::vector<cost::TensorInfo> Workload::tensors(const learning::Share& share, Fo
         if (share.a) tensors.push_back({of + ".lora_a", {ranks[layer], shape->in}});
         if (share.b) tensors.push_back({of + ".lora_b", {shape->out, ranks[layer]}});
       };
-      add_pair(name);
+      if (share.shared) add_pair(name);
       const auto experts = share.experts.find({learning_layer, target});
       if (experts == share.experts.end()) continue;
       for (const int32_t expert : experts->second) {
         add_pair(fmt::format("{}.expert.{}", name, expert));
       }
-      if (share.routers) tensors.push_back({name + ".router", {ranks[layer], shape->in}});
+      const int64_t rows =
+          nn::router_rows(spec_.adapter.router, ranks[layer],
+                          std::ssize(experts->second) + share.frozen_experts);
+      if (share.routers) tensors.push_back({name + ".router", {rows, shape->in}});
       if (form != Form::kWithEmbeddings) continue;
       tensors.push_back({name + ".embeddings", {std::ssize(experts->second) + 1, ranks[layer]}});
     }
@@ -118,6 +121,9 @@ cost::TrainingPlan Workload::timed_plan(const learning::Share& trained) const {
   plan.trains_a = trained.a;
   plan.trains_b = trained.b;
   plan.targets = spec_.adapter.targets;
+  plan.shared_adapters = trained.shared;
+  plan.frozen_experts = trained.frozen_experts;
+  plan.router = spec_.adapter.router;
   for (const auto& [module, own] : trained.experts) {
     for (int64_t i = 0; i < layers_each(); ++i) {
       plan.experts[{module.layer * layers_each() + i, module.target}] = std::ssize(own);

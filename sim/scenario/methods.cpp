@@ -102,6 +102,14 @@ v1::Federation fdlora() {
   return answers;
 }
 
+// An individual adapter beside the mean of the others' (FedALT, arXiv 2503.11880).
+v1::Federation fedalt() {
+  v1::Federation answers = fedit();
+  answers.mutable_local()->mutable_rest_of_world();
+  answers.mutable_aggregation()->mutable_mean()->set_weight_by_rows(false);
+  return answers;
+}
+
 // A proximal term (FedProx, arXiv 1812.06127).
 v1::Federation fedprox() {
   v1::Federation answers = fedit();
@@ -236,6 +244,7 @@ constexpr Method kMethods[] = {
     {"fedbuff", fedbuff},
     {"oort", oort},
     {"fedamole", fedamole},
+    {"fedalt", fedalt},
     {"fedprompt", fedprompt},
     {"fedptuning", fedptuning},
     {"centralized", centralized},

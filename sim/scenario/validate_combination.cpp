@@ -26,17 +26,20 @@ class Combination {
     check_scaffold();
     check_experts();
     check_prompt();
+    check_rest_of_world();
     check_after_training();
     if (f_.selection().has_all() && f_.schedule().deadline().over_selection() > 1) {
       refuse("federation.schedule.deadline.over_selection",
              "chooses more clients than the selection, which already takes all: select some of "
              "them, or leave it out");
     }
-    if (f_.local().has_shared_a() && f_.assignment().uniform().has_depth() &&
+    const bool head_stays = f_.local().has_shared_a() || f_.local().has_rest_of_world();
+    if (head_stays && f_.assignment().uniform().has_depth() &&
         f_.assignment().uniform().depth() == 0) {
       refuse("federation.assignment.uniform.depth",
-             "0 tunes the head alone, which shared_a keeps at home: nothing would travel; tune a "
-             "layer");
+             fmt::format("0 tunes the head alone, which {} keeps at home: nothing would travel; "
+                         "tune a layer",
+                         f_.local().has_shared_a() ? "shared_a" : "rest_of_world"));
     }
     const bool stale = f_.schedule().has_asynchronous() || f_.schedule().has_buffered() ||
                        f_.schedule().deadline().late() == v1::Deadline::USED;
@@ -237,7 +240,7 @@ class Combination {
     if (!f_.assignment().has_prompt()) return;
     const v1::Local& local = f_.local();
     if (local.has_frozen_a() || local.has_alternating() || local.has_shared_a() ||
-        local.has_self_pruning()) {
+        local.has_self_pruning() || local.has_rest_of_world()) {
       refuse("federation.local",
              "is about the factors of adapters, and a soft prompt has none: write plain {}");
     }
@@ -247,18 +250,42 @@ class Combination {
     }
   }
 
+  void check_rest_of_world() {
+    if (!f_.local().has_rest_of_world()) return;
+    const v1::Assignment& assignment = f_.assignment();
+    if (!assignment.has_uniform() && !assignment.has_experts() && !assignment.has_prompt()) {
+      refuse("federation.assignment",
+             "gives clients adapters of different layers or ranks, and rest_of_world mixes each "
+             "one's with the mean of the others': write uniform {}");
+    }
+    if (!f_.aggregation().has_mean() || f_.aggregation().has_server_optimizer()) {
+      refuse("federation.aggregation",
+             "changes what is merged for all, and with rest_of_world each client is sent the mean "
+             "of the others: write mean {}, without server_optimizer");
+    }
+    const v1::Schedule& schedule = f_.schedule();
+    if (schedule.has_hierarchical() || schedule.has_asynchronous() || schedule.has_buffered()) {
+      refuse("federation.schedule",
+             "merges for groups, or one update at a time, and rest_of_world waits for what all "
+             "sent: write synchronous {} or deadline {}");
+    }
+  }
+
   // Whose own model is not what local training leaves.
   void check_after_training() {
     if (!scenario_.evaluation().after_training()) return;
     const v1::Schedule& schedule = f_.schedule();
     const bool alone = schedule.has_centralized() || schedule.has_local_only();
-    if (alone || f_.local().has_private_beside_shared()) {
+    if (alone || f_.local().has_private_beside_shared() || f_.local().has_rest_of_world()) {
       refuse("evaluation.after_training",
              fmt::format("is about what clients have before a merge, and {}: leave it out",
                          schedule.has_centralized()  ? "centralised training has no clients"
                          : schedule.has_local_only() ? "local_only never merges"
-                                                     : "private_beside_shared measures the private "
-                                                       "adapter fused with the merged one"));
+                         : f_.local().has_rest_of_world()
+                             ? "rest_of_world measures each client's own adapter beside those of "
+                               "the others"
+                             : "private_beside_shared measures the private adapter fused with the "
+                               "merged one"));
     }
   }
 

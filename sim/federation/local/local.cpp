@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "models/common/error.h"
+#include "sim/federation/assignment/assignment.h"
 
 namespace fedclock::federation {
 
@@ -20,6 +21,7 @@ std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs) {
     case v1::Local::kSharedA: return train_sharing_a(answer, inputs);
     case v1::Local::kPrivateBesideShared: return train_private_beside_shared(answer, inputs);
     case v1::Local::kSelfPruning: return train_with_self_pruning(answer, inputs);
+    case v1::Local::kRestOfWorld: return train_beside_rest_of_world(answer, inputs);
     case v1::Local::KIND_NOT_SET: break;
   }
   throw ProgrammerError("the method left the local training open");
@@ -28,6 +30,16 @@ std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs) {
 learning::Share travelling(const v1::Local& answer, learning::Share share) {
   if (answer.has_frozen_a()) share.a = false;
   if (answer.has_shared_a()) share.b = share.head = false;
+  if (answer.has_rest_of_world()) share.head = false;
+  return share;
+}
+
+learning::Share trained_share(const v1::Local& answer, learning::Share share,
+                              const std::vector<nn::Target>& targets) {
+  if (!answer.has_rest_of_world()) return share;
+  share.shared = false;
+  share.experts = first_experts(modules_of(std::ssize(share.ranks), targets), 1);
+  share.frozen_experts = 1;
   return share;
 }
 

@@ -14,6 +14,8 @@ namespace fedclock::federation {
 
 struct Client;
 struct Plan;
+struct Update;
+class Workload;
 
 // A client's part in a round, before it runs.
 struct Part {
@@ -45,8 +47,9 @@ class Local {
   // travel, down and up.
   virtual learning::Share whole(int64_t round, const learning::Share& global) const = 0;
   virtual int64_t copies() const = 0;
-  // The server has merged what these clients sent.
+  // The server has merged what these clients sent; and what it does then for this answer, flops.
   virtual void merged(learning::Learner&, const std::vector<int32_t>&) {}
+  virtual double merge_flops(const Workload&, const std::vector<Update>&) const { return 0; }
 
   // The model that a client uses; where it is not the global one, accuracies are means over
   // clients.
@@ -63,12 +66,17 @@ struct LocalInputs {
   learning::Value initial;               // the state that everyone starts from
   learning::Learner* learner = nullptr;  // for answers that look at numbers
   std::vector<learning::Rows> rows;      // of each client
+  std::vector<nn::Target> targets;       // of the adapters
 };
 std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs);
 
 // What of a share travels: FFA-LoRA's B, FedSA-LoRA's A; RoLoRA's rounds narrow it further. And how
 // many states do: SCAFFOLD's control variates are another one.
 learning::Share travelling(const v1::Local& answer, learning::Share share);
+// What a client trains where an assignment gives it this share: of FedALT an expert in the place of
+// each adapter, with a router, beside one that is frozen.
+learning::Share trained_share(const v1::Local& answer, learning::Share share,
+                              const std::vector<nn::Target>& targets);
 int64_t copies_of(const v1::Local& answer);
 
 // What the answers have in common: the job as the scenario gives it, what travels of all that is
@@ -102,6 +110,8 @@ std::unique_ptr<Local> train_alternating(const v1::Local& answer, const LocalInp
 std::unique_ptr<Local> train_sharing_a(const v1::Local& answer, const LocalInputs& inputs);
 std::unique_ptr<Local> train_private_beside_shared(const v1::Local& answer,
                                                    const LocalInputs& inputs);
+std::unique_ptr<Local> train_beside_rest_of_world(const v1::Local& answer,
+                                                  const LocalInputs& inputs);
 std::unique_ptr<Local> train_with_self_pruning(const v1::Local& answer, const LocalInputs& inputs);
 
 // Steps, batches and optimiser as the scenario gives them.

@@ -346,7 +346,8 @@ kernel::Task<std::optional<double>> merge_work(Federation& f, int64_t round,
                                                const std::vector<Update>& updates, Place at) {
   cost::Work work = f.answers.aggregation->work(f.workload, updates);
   if (at.kind == Place::kServer) {
-    work.forward_flops += f.answers.assignment->choice_flops(round, f.workload.modules());
+    work.forward_flops += f.answers.assignment->choice_flops(round, f.workload.modules()) +
+                          f.answers.local->merge_flops(f.workload, updates);
   }
   const auto start = [&f, work, at] {
     switch (at.kind) {

@@ -66,6 +66,22 @@ TEST_CASE("memory of experts", "[cost][unit]") {
   CHECK(memory.activations_bytes == 1524 + 96 + 4 * 6 * (3 + 1) * 2);
 }
 
+// FedALT: a trained and a frozen pair of 2 (4 + 4) on q, a router of 2 x 4; a token keeps both A x
+// and the router's two values.
+TEST_CASE("memory of a frozen expert", "[cost][unit]") {
+  TrainingPlan plan = tiny_plan(1);
+  plan.targets = {fedclock::nn::Target::kQ};
+  const Memory plain = training_memory(tiny_encoder(), plan);
+  plan.shared_adapters = false;
+  plan.experts[{1, fedclock::nn::Target::kQ}] = plan.frozen_experts = 1;
+  plan.top_experts = 2;
+  plan.router = fedclock::nn::Router::kLinear;
+  const Memory memory = training_memory(tiny_encoder(), plan);
+  CHECK(memory.adapters_bytes - plain.adapters_bytes == 4 * (16 + 8));
+  CHECK(memory.gradients_bytes - plain.gradients_bytes == 4 * 8);
+  CHECK(memory.activations_bytes - plain.activations_bytes == 4 * 6 * (2 * 2 + 2 - 2));
+}
+
 TEST_CASE("memory under a soft prompt", "[cost][unit]") {
   TrainingPlan plan = tiny_plan(0);
   plan.prompt = {.tokens = 2, .encoder = 0};

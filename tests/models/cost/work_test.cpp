@@ -180,6 +180,27 @@ TEST_CASE("experts: all A and the chosen B", "[cost][unit]") {
         step_work(tiny_encoder(), plain).forward_flops);
 }
 
+// FedALT on q of the upper layer, rank 2, in = out = 4: a trained and a frozen expert, both chosen,
+// in the place of q's adapter. Forward both A 2 T 2 (2 x 4) = 192, a linear router of two outputs
+// 2 T 2 x 4 = 96, both B 192; backward both B and the router once for what reaches them, then of
+// the trained one dB 96 and dA 96. Less the adapter's own 96 + 96 forward, 3 x 96 backward.
+TEST_CASE("a frozen expert is computed with and not trained", "[cost][unit]") {
+  TrainingPlan plain = tiny_plan(1);
+  plain.targets = {Target::kQ};
+  TrainingPlan plan = plain;
+  plan.shared_adapters = false;
+  plan.experts[{1, Target::kQ}] = 1;
+  plan.frozen_experts = 1;
+  plan.top_experts = 2;
+  plan.router = fedclock::nn::Router::kLinear;
+  const Work without = step_work(tiny_encoder(), plain), with = step_work(tiny_encoder(), plan);
+  CHECK(with.forward_flops - without.forward_flops == 192 + 96 + 192 - (96 + 96));
+  CHECK(with.backward_flops - without.backward_flops == 192 + 96 + 96 + 96 - 3 * 96);
+  // Trained: one pair of 2 (4 + 4), a router of 2 x 4, the head; held: two pairs.
+  CHECK(trained_parameters(tiny_encoder(), plan) == 16 + 8 + 15);
+  CHECK(all_adapter_parameters(tiny_encoder(), plan) == 32 + 8);
+}
+
 TEST_CASE("a soft prompt: its tokens, the gradient through all layers, its encoder",
           "[cost][unit]") {
   // 2 tokens before rows of 3: T = 10, s = 5. A layer's maps 2 T 128 = 2560, an attention product

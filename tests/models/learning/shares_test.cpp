@@ -31,6 +31,35 @@ Share share_of(int64_t rank_of_0, int64_t rank_of_10) {
   return share;
 }
 
+TEST_CASE("renamed: an expert's adapters by another's names, and nothing else") {
+  nn::TensorMap state = example();
+  state["layers.0.q.router"] = matrix(2, {1, 2, 3, 4, 5, 6});
+  const nn::TensorMap expert = state_of(renamed(-1, 3), {&state});
+  CHECK(names_in(expert) == Names{"layers.0.q.expert.3.lora_a", "layers.0.q.expert.3.lora_b",
+                                  "layers.10.down.expert.3.lora_a",
+                                  "layers.10.down.expert.3.lora_b"});
+  CHECK(at::equal(expert.at("layers.0.q.expert.3.lora_b"), state.at("layers.0.q.lora_b")));
+  const nn::TensorMap other = state_of(renamed(3, 12), {&expert});
+  CHECK(at::equal(other.at("layers.10.down.expert.12.lora_a"), state.at("layers.10.down.lora_a")));
+  CHECK(names_in(state_of(renamed(12, -1), {&other})) ==
+        Names{"layers.0.q.lora_a", "layers.0.q.lora_b", "layers.10.down.lora_a",
+              "layers.10.down.lora_b"});
+  CHECK(state_of(renamed(3, -1), {&state}).empty());
+}
+
+TEST_CASE("a share of experts alone has no shared adapter") {
+  nn::TensorMap state = example();
+  const nn::TensorMap expert = state_of(renamed(-1, 0), {&state});
+  state.insert(expert.begin(), expert.end());
+  state["layers.0.q.router"] = matrix(2, {1, 2, 3, 4, 5, 6});
+  Share share = share_of(2, 0);
+  share.shared = false;
+  share.experts[{0, nn::Target::kQ}] = {0};
+  CHECK(names_in(state_of(only(share), {&state})) ==
+        Names{"head.bias", "head.weight", "layers.0.q.expert.0.lora_a",
+              "layers.0.q.expert.0.lora_b", "layers.0.q.router"});
+}
+
 // --- tailored ------------------------------------------------------------------------------------
 
 TEST_CASE("tailored: the first rows of A and columns of B, as many as the share's rank") {

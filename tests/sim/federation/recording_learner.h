@@ -15,11 +15,13 @@
 #include "models/learning/adapter_names.h"
 #include "models/learning/learner.h"
 #include "models/learning/state_function.h"
+#include "models/nn/adapters.h"
 #include "models/nn/torch.h"
 
 namespace fedclock::test {
 
-// "0a" and "0b" are the factors of layer 0, "head" is the head.
+// "0a" and "0b" are the factors of layer 0, "0.1a" that of its expert 1, "0r" its router, "head" is
+// the head.
 using Flat = std::map<std::string, double>;
 
 class RecordingLearner : public learning::Learner {
@@ -56,7 +58,10 @@ class RecordingLearner : public learning::Learner {
       const learning::TensorName parsed = learning::parse_tensor_name(name);
       const bool a = parsed.kind == learning::TensorKind::kA;
       const bool head = parsed.kind == learning::TensorKind::kOther;
-      flat[head ? "head" : std::to_string(parsed.module.layer) + (a ? "a" : "b")] = value;
+      std::string short_name = std::to_string(parsed.module.layer);
+      if (parsed.expert >= 0) short_name += "." + std::to_string(parsed.expert);
+      short_name += parsed.kind == learning::TensorKind::kRouter ? "r" : a ? "a" : "b";
+      flat[head ? "head" : short_name] = value;
     }
     return flat;
   }
@@ -81,7 +86,7 @@ class RecordingLearner : public learning::Learner {
 
   bool has_numbers() const override { return true; }
 
-  // A is 1, B 2, the head 3.
+  // A is 1, B 2, the head 3, a router 4.
   learning::Value initial(const learning::Share& share, uint64_t) override {
     nn::TensorMap tensors;
     tensors["head.weight"] = at::full({1, 2}, 3.0, at::kFloat);
@@ -89,8 +94,15 @@ class RecordingLearner : public learning::Learner {
       const int64_t rank = share.ranks[layer];
       if (rank == 0) continue;
       const std::string map = map_of(static_cast<int64_t>(layer));
-      tensors[learning::name_of_a(map)] = at::full({rank, 2}, 1.0, at::kFloat);
-      tensors[learning::name_of_b(map)] = at::full({2, rank}, 2.0, at::kFloat);
+      const auto add_pair = [&](const std::string& name) {
+        tensors[learning::name_of_a(name)] = at::full({rank, 2}, 1.0, at::kFloat);
+        tensors[learning::name_of_b(name)] = at::full({2, rank}, 2.0, at::kFloat);
+      };
+      if (share.shared) add_pair(map);
+      const auto own = share.experts.find({static_cast<int64_t>(layer), nn::Target::kQ});
+      if (own == share.experts.end()) continue;
+      for (const int32_t expert : own->second) add_pair(nn::expert_name(map, expert));
+      tensors[nn::router_name(map)] = at::full({2, 2}, 4.0, at::kFloat);
     }
     return value({std::move(tensors), {}});
   }

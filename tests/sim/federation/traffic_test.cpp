@@ -100,6 +100,11 @@ TEST_CASE("traffic: FedSA-LoRA sends A alone") {
   check_all(traffic(with(kAll, {"method=fedsa_lora"})), {a, a});
 }
 
+TEST_CASE("traffic: FedALT sends adapters, and keeps routers and heads") {
+  const int64_t both = bytes(share({4, 4}, true, true, false), 2 * (a_elements(4) + b_elements(4)));
+  check_all(traffic(with(kAll, {"method=fedalt"})), {both, both});
+}
+
 TEST_CASE("traffic: SCAFFOLD sends as much again") {
   const int64_t whole = bytes(share({4, 4}), 2 * (a_elements(4) + b_elements(4)) + kHead);
   check_all(traffic(with(kAll, {"method=scaffold"})), {2 * whole, 2 * whole});

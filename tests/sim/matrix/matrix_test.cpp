@@ -25,7 +25,8 @@ const std::vector<std::string> kLocals = {"plain:{}",
                                           "alternating:{}",
                                           "shared_a:{}",
                                           "private_beside_shared:{}",
-                                          "self_pruning:{}"};
+                                          "self_pruning:{}",
+                                          "rest_of_world:{}"};
 const std::vector<std::string> kSchedules = {"synchronous:{}",
                                              "deadline:{deadline_s:0.2 late:USED}",
                                              "deadline:{over_selection:1.5}",

@@ -38,7 +38,8 @@ void run(const std::vector<std::string>& overrides, RecordingLearner& learner) {
                           .participants = count,
                           .initial = learner.initial(share, s.seed()),
                           .learner = &learner,
-                          .rows = {}};
+                          .rows = {},
+                          .targets = {}};
   kernel::Simulation simulation;
   platform::Platform world(simulation, experiment.platform());
   results::Recorder recorder(learner, {});

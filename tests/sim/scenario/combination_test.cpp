@@ -39,7 +39,7 @@ TEST_CASE("every published method is a scenario by itself") {
     }
     CHECK_NOTHROW(load_with(overrides));
   }
-  CHECK(method_names().size() == 25);
+  CHECK(method_names().size() == 26);
 }
 
 TEST_CASE("answers that make no sense together are refused with the reason") {
@@ -119,6 +119,25 @@ TEST_CASE("answers that make no sense together are refused with the reason") {
       {{"evaluation.after_training=true", "federation.local.private_beside_shared={}"},
        "evaluation.after_training",
        "fused with the merged one"},
+      {{"evaluation.after_training=true", "method=fedalt"},
+       "evaluation.after_training",
+       "beside those of the others"},
+      {{"method=fedalt", "federation.assignment={capacity:{ranks:[2,4]}}"},
+       "federation.assignment",
+       "different layers or ranks"},
+      {{"method=fedalt", "federation.assignment={uniform:{depth:0}}"},
+       "uniform.depth",
+       "rest_of_world keeps at home"},
+      {{"method=fedalt", "federation.aggregation={mean:{} server_optimizer:{kind:ADAM}}"},
+       "federation.aggregation",
+       "the mean of the others"},
+      {{"method=fedalt", hierarchical}, "federation.schedule", "waits for what all sent"},
+      {{"method=fedalt", "federation.schedule={asynchronous:{}}"},
+       "federation.schedule",
+       "waits for what all sent"},
+      {{kPrompt, kDecoder, kWords, "federation.local.rest_of_world={}"},
+       "federation.local",
+       "factors"},
       {{"federation.assignment={joint:{}}",
         "federation.schedule={hierarchical:{random:{groups:2} intra_rounds:2}}"},
        "intra_rounds",
