@@ -51,6 +51,14 @@ inline void in_blocks(int64_t size, const Work& work) {
   for (; i < size; ++i) work(i, Known<1>{});
 }
 
+// Calls work(first, vectors, lanes) for all columns: two vectors at a time, then one by one.
+template <typename Work>
+inline void in_vector_pairs(int64_t columns, const Work& work) {
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= columns; i += 2 * kLanes) work(i, Known<2>{}, AllLanes{});
+  in_lanes(columns - i, [&](int64_t rest, auto lanes) { work(i + rest, Known<1>{}, lanes); });
+}
+
 }  // namespace
 
 void routing_scores(const Matrix& low, int64_t rank, const Matrix& scores) {
@@ -202,12 +210,9 @@ inline void gradient_block(TokenList tokens, const Matrix& mixed, const Matrix& 
 void add_expert(TokenList tokens, const Matrix& mixed, const Matrix& turned_b, const Matrix& y) {
   in_blocks<4>(tokens.count, [&](int64_t c, auto block) {
     constexpr int64_t kTokens = decltype(block)::count;
-    int64_t i = 0;
-    for (; i + 2 * kLanes <= y.columns; i += 2 * kLanes) {
-      add_block<kTokens, 2>(tokens, mixed, turned_b, y, c, i, AllLanes{});
-    }
-    in_lanes(y.columns - i, [&](int64_t rest, auto lanes) {
-      add_block<kTokens, 1>(tokens, mixed, turned_b, y, c, i + rest, lanes);
+    in_vector_pairs(y.columns, [&](int64_t i, auto vectors, auto lanes) {
+      constexpr int64_t kVectors = decltype(vectors)::count;
+      add_block<kTokens, kVectors>(tokens, mixed, turned_b, y, c, i, lanes);
     });
   });
 }
@@ -216,12 +221,9 @@ void expert_gradient(TokenList tokens, const Matrix& mixed, const Matrix& d_y,
                      const Matrix& turned_d_b) {
   in_blocks<4>(turned_d_b.rows, [&](int64_t k, auto block) {
     constexpr int64_t kRanks = decltype(block)::count;
-    int64_t i = 0;
-    for (; i + 2 * kLanes <= d_y.columns; i += 2 * kLanes) {
-      gradient_block<kRanks, 2>(tokens, mixed, d_y, turned_d_b, k, i, AllLanes{});
-    }
-    in_lanes(d_y.columns - i, [&](int64_t rest, auto lanes) {
-      gradient_block<kRanks, 1>(tokens, mixed, d_y, turned_d_b, k, i + rest, lanes);
+    in_vector_pairs(d_y.columns, [&](int64_t i, auto vectors, auto lanes) {
+      constexpr int64_t kVectors = decltype(vectors)::count;
+      gradient_block<kRanks, kVectors>(tokens, mixed, d_y, turned_d_b, k, i, lanes);
     });
   });
 }

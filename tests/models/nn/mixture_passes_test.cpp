@@ -8,29 +8,13 @@
 #include <numeric>
 #include <vector>
 
-#include "models/common/random.h"
+#include "tests/models/nn/each_width.h"
 
 namespace fedclock::nn {
 
 namespace {
 
 using Floats = std::vector<float>;
-
-// What this processor can run.
-std::vector<const MixturePassTable*> tables() {
-  std::vector<const MixturePassTable*> all{&avx2::kMixturePasses};
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-    all.push_back(&avx512::kMixturePasses);
-  } else {
-    WARN("the passes of AVX-512 are not tested: this processor has none");
-  }
-  return all;
-}
-
-void near(double value, double expected, double tolerance = 1e-5) {
-  RC_ASSERT(std::abs(value - expected) <= tolerance * (1 + std::abs(expected)));
-}
 
 // A matrix of normal numbers, with a gap after each row.
 struct Random2d {
@@ -59,14 +43,7 @@ struct Dense {
 
 template <typename Property>
 bool holds_for_each_table(const Property& property) {
-  for (const MixturePassTable* table : tables()) {
-    const bool holds = rc::check([&] {
-      Random random(*rc::gen::arbitrary<uint64_t>(), "test: mixture passes");
-      property(*table, random);
-    });
-    if (!holds) return false;
-  }
-  return true;
+  return holds_for_each(tables_here(avx2::kMixturePasses, avx512::kMixturePasses), property);
 }
 
 int64_t up_to(Random& random, uint64_t most) {

@@ -9,7 +9,7 @@
 #include <limits>
 #include <vector>
 
-#include "models/common/random.h"
+#include "tests/models/nn/each_width.h"
 
 namespace fedclock::nn {
 
@@ -17,17 +17,7 @@ namespace {
 
 using Floats = std::vector<float>;
 
-// What this processor can run.
-std::vector<const PassTable*> tables() {
-  std::vector<const PassTable*> all{&avx2::kPasses};
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-    all.push_back(&avx512::kPasses);
-  } else {
-    WARN("the passes of AVX-512 are not tested: this processor has none");
-  }
-  return all;
-}
+std::vector<const PassTable*> tables() { return tables_here(avx2::kPasses, avx512::kPasses); }
 
 Floats normals(Random& random, int64_t size, double deviation = 1) {
   Floats values(static_cast<size_t>(size));
@@ -35,21 +25,9 @@ Floats normals(Random& random, int64_t size, double deviation = 1) {
   return values;
 }
 
-void near(double value, double expected, double tolerance = 2e-6) {
-  RC_ASSERT(std::abs(value - expected) <= tolerance * (1 + std::abs(expected)));
-}
-
-// Whether a property holds for each table, over random seeds.
 template <typename Property>
 bool holds_for_each_table(const Property& property) {
-  for (const PassTable* table : tables()) {
-    const bool holds = rc::check([&] {
-      Random random(*rc::gen::arbitrary<uint64_t>(), "test: passes");
-      property(*table, random);
-    });
-    if (!holds) return false;
-  }
-  return true;
+  return holds_for_each(tables(), property);
 }
 
 TEST_CASE("passes: residual, norm and their gradient") {
@@ -78,7 +56,7 @@ TEST_CASE("passes: residual, norm and their gradient") {
       double m = 0, square = 0;
       for (int64_t i = 0; i < width; ++i) {
         x.push_back(static_cast<double>(residual[at(i)]) + branch[at(i)] + branch_bias[i]);
-        near(sum[at(i)], x.back());
+        near(sum[at(i)], x.back(), 2e-6);
         m += x.back() / static_cast<double>(width);
       }
       if (!centred) m = 0;
@@ -164,8 +142,8 @@ TEST_CASE("passes: softmax and its gradient, causal or not") {
       for (int64_t i = 0; i < seen; ++i) mean += static_cast<double>(p[at(i)]) * d_p[at(i)];
       for (int64_t i = 0; i < tokens; ++i) {
         const double expected = i < seen ? std::exp(0.5 * scores[at(i)]) / total : 0;
-        near(p[at(i)], expected);
-        near(d[at(i)], i < seen ? 0.5 * p[at(i)] * (d_p[at(i)] - mean) : 0);
+        near(p[at(i)], expected, 2e-6);
+        near(d[at(i)], i < seen ? 0.5 * p[at(i)] * (d_p[at(i)] - mean) : 0, 2e-6);
       }
     }
   }));
@@ -195,10 +173,10 @@ TEST_CASE("passes: cross entropy, its gradient and its first highest score") {
       expected_correct += std::max_element(row, row + classes) - row == targets[r];
       double total = 0;
       for (int64_t i = 0; i < classes; ++i) total += std::exp(static_cast<double>(row[i]));
-      near(losses[r], std::log(total) - row[targets[r]]);
+      near(losses[r], std::log(total) - row[targets[r]], 2e-6);
       for (int64_t i = 0; i < classes; ++i) {
         const double p = std::exp(static_cast<double>(row[i])) / total;
-        near(gradient[r * classes + i], 0.25 * (p - (i == targets[r] ? 1 : 0)));
+        near(gradient[r * classes + i], 0.25 * (p - (i == targets[r] ? 1 : 0)), 2e-6);
       }
     }
     RC_ASSERT(correct == expected_correct);
@@ -272,7 +250,7 @@ TEST_CASE("passes: rotations turn and turn back") {
         const double s = std::sin(static_cast<double>(angles[t * half + k]));
         const double own = before[t * stride + i];
         const double other = before[t * stride + (first ? i + half : i - half)];
-        near(x[t * stride + i], i >= 4 * half ? own : own * c + (first ? -other : other) * s);
+        near(x[t * stride + i], i >= 4 * half ? own : own * c + (first ? -other : other) * s, 2e-6);
       }
     }
     table.rotate_heads(tokens, 2, 2 * half, stride, cos.data(), sin.data(), true, x.data());
