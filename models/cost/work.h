@@ -51,6 +51,12 @@ struct Work {
   double backward_flops = 0;
   double memory_bytes = 0;  // read and written
   double flops() const { return forward_flops + backward_flops; }
+  Work& operator+=(const Work& more) {
+    forward_flops += more.forward_flops;
+    backward_flops += more.backward_flops;
+    memory_bytes += more.memory_bytes;
+    return *this;
+  }
 };
 
 // One optimiser step. Throws InputError as check_plan does.

@@ -33,6 +33,11 @@ Function only(const Share& share);
 // of another; nothing else.
 Function renamed(int32_t expert, int32_t to);
 
+// (mean, state) -> (all mean - own state) / (all - own): where `mean` is that of states whose weights'
+// sum is `all`, of which `state` has `own`, the mean of the others. Of the mean's tensors those that
+// the state has too, of one shape.
+Function mean_without(double own, double all);
+
 // (below, above) -> all tensors of both; those of `above` where both have one of a name.
 Function laid_over();
 

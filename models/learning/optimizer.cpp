@@ -17,28 +17,16 @@ float* moment(std::map<std::string, at::Tensor>& moments, const std::string& nam
 
 void clip(nn::TensorMap& gradients, double limit) {
   double sum = 0;
-  for (const auto& [name, gradient] : gradients) sum += squared_norm(gradient);
+  for (const auto& [name, gradient] : gradients) {
+    const float* g = gradient.data_ptr<float>();
+    for (int64_t i = 0; i < gradient.numel(); ++i) sum += static_cast<double>(g[i]) * g[i];
+  }
   const double norm = std::sqrt(sum);
   if (norm <= limit) return;
   for (auto& [name, gradient] : gradients) gradient.mul_(limit / norm);
 }
 
 }  // namespace
-
-double squared_norm(const at::Tensor& values) {
-  // Eight sums side by side: one alone would wait for each addition.
-  constexpr int64_t kSums = 8;
-  double sums[kSums] = {};
-  const float* v = values.data_ptr<float>();
-  const int64_t size = values.numel(), whole = size / kSums * kSums;
-  for (int64_t i = 0; i < whole; i += kSums) {
-    for (int64_t k = 0; k < kSums; ++k) sums[k] += static_cast<double>(v[i + k]) * v[i + k];
-  }
-  for (int64_t i = whole; i < size; ++i) sums[i - whole] += static_cast<double>(v[i]) * v[i];
-  double sum = 0;
-  for (const double part : sums) sum += part;
-  return sum;
-}
 
 void Optimizer::step(nn::TensorMap& parameters, nn::TensorMap& gradients, double learning_rate) {
   at::NoGradGuard no_gradients;

@@ -19,9 +19,6 @@ struct OptimizerSettings {
   std::map<std::string, double> rate_factors{};  // on the learning rate, by name; others 1
 };
 
-// The sum of the squares, in double; `values` are float32 and contiguous.
-double squared_norm(const at::Tensor& values);
-
 class Optimizer {
  public:
   explicit Optimizer(const OptimizerSettings& settings) : settings_(settings) {}

@@ -108,6 +108,31 @@ class Renamed : public StateFunction {
   const int32_t expert_, to_;
 };
 
+class MeanWithout : public StateFunction {
+ public:
+  MeanWithout(double own, double all) : own_(own), all_(all) {
+    ensure(own > 0 && all > own, "a mean of nobody else");
+  }
+  const char* what() const override { return "mean without"; }
+  void add_to(DigestBuilder& name) const override { name.add(own_).add(all_); }
+  bool is_kept() const override { return false; }
+  Outcome operator()(const Inputs& inputs, const Task&) const override {
+    ensure(inputs.size() == 2, "mean_without() is of two states");
+    nn::TensorMap others;
+    for (const auto& [name, tensor] : *inputs[1]) {
+      const Ranked mean = Ranked::of(*inputs[0], name), own = Ranked::of(*inputs[1], name);
+      mean.check_fits(own);
+      ensure(!mean.absent() && mean.rank() == own.rank(), "a mean of another rank");
+      others[name] = own.make(
+          [&](const Place& p) { return (all_ * mean.at(p) - own_ * own.at(p)) / (all_ - own_); });
+    }
+    return {std::move(others), {}};
+  }
+
+ private:
+  const double own_, all_;
+};
+
 class CarriedOver : public StateFunction {
  public:
   explicit CarriedOver(double factor) : factor_(factor) {}
@@ -151,6 +176,9 @@ void add_share(DigestBuilder& name, const Share& share) {
 Function tailored(const Share& share) { return std::make_shared<const Tailored>(share); }
 Function only(const Share& share) { return std::make_shared<const Only>(share); }
 Function renamed(int32_t expert, int32_t to) { return std::make_shared<const Renamed>(expert, to); }
+Function mean_without(double own, double all) {
+  return std::make_shared<const MeanWithout>(own, all);
+}
 Function laid_over() { return std::make_shared<const LaidOver>(); }
 Function carried_over(double factor) { return std::make_shared<const CarriedOver>(factor); }
 

@@ -65,6 +65,22 @@ struct Tail {
   std::string a, b;
 };
 
+// The sum of the squares, in double; `values` are float32 and contiguous.
+double squared_norm(const at::Tensor& values) {
+  // Eight sums side by side: one alone would wait for each addition.
+  constexpr int64_t kSums = 8;
+  double sums[kSums] = {};
+  const float* v = values.data_ptr<float>();
+  const int64_t size = values.numel(), whole = size / kSums * kSums;
+  for (int64_t i = 0; i < whole; i += kSums) {
+    for (int64_t k = 0; k < kSums; ++k) sums[k] += static_cast<double>(v[i + k]) * v[i + k];
+  }
+  for (int64_t i = whole; i < size; ++i) sums[i - whole] += static_cast<double>(v[i]) * v[i];
+  double sum = 0;
+  for (const double part : sums) sum += part;
+  return sum;
+}
+
 class Training {
  public:
   Training(const LearningTask& task, const nn::TensorMap& start, const TrainJob& job,

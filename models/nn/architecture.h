@@ -108,7 +108,6 @@ struct PromptSpec {
 std::vector<ParameterShape> prompt_shapes(const PromptSpec& prompt, int64_t width);
 int64_t element_count(const std::vector<ParameterShape>& shapes);
 
-// What is tuned: LoRA hyper-parameters, and a soft prompt where there is one.
 // How a mixture scores its experts for a token x.
 enum class Router {
   kTokenProjection,  // <A_i x, W_p x> / sqrt(rank), W_p [rank, in] (FedAMoLE, 2411.19128)
@@ -119,6 +118,7 @@ inline int64_t router_rows(Router router, int64_t rank, int64_t experts) {
   return router == Router::kLinear ? experts : rank;
 }
 
+// What is tuned: LoRA hyper-parameters, and a soft prompt where there is one.
 struct AdapterSpec {
   int64_t rank = 8;
   double alpha = 16;

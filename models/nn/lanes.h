@@ -1,4 +1,4 @@
-// Vectors of floats for models/nn/passes_in_lanes.cpp alone, which is compiled once for AVX2 (8
+// Vectors of floats for the files *_in_lanes.cpp alone, which are compiled once for AVX2 (8
 // lanes) and once for AVX-512 (16): FEDCLOCK_LANES names the namespace of each.
 //
 // Sums over a row run in lanes that are added up in a fixed order, so that the same input gives the

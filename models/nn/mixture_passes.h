@@ -1,7 +1,7 @@
 // The passes of mixtures of LoRA experts over a batch of n tokens (FedAMoLE, 2411.19128; the
 // layer's formulas are in group_mixtures.h), in vectors like those of passes.h. Products with B are
-// those of the tokens that chose an expert, by lists of rows; every element of a result is added up
-// in one order, whatever the width of the vectors.
+// those of the tokens that chose an expert, by lists of rows; each of their elements is added up in
+// one order, whatever the width of the vectors.
 #pragma once
 
 #include <cstdint>

@@ -111,7 +111,8 @@ federation::Answers Experiment::make_answers(learning::Learner& learner) const {
                                 .initial = learner.initial(initial_share_, s.seed()),
                                 .learner = &learner,
                                 .rows = {},
-                                .targets = inputs.targets};
+                                .targets = inputs.targets,
+                                .mean_by_rows = f.aggregation().mean().weight_by_rows()};
   for (const federation::Client& client : clients_) {
     inputs.full_depth_step_s.push_back(client.full_depth_step_s);
     local.rows.push_back(client.train_rows);

@@ -264,10 +264,18 @@ class Combination {
              "of the others: write mean {}, without server_optimizer");
     }
     const v1::Schedule& schedule = f_.schedule();
-    if (schedule.has_hierarchical() || schedule.has_asynchronous() || schedule.has_buffered()) {
-      refuse("federation.schedule",
-             "merges for groups, or one update at a time, and rest_of_world waits for what all "
-             "sent: write synchronous {} or deadline {}");
+    if (schedule.has_hierarchical() || schedule.has_asynchronous() || schedule.has_buffered() ||
+        schedule.deadline().late() == v1::Deadline::USED) {
+      refuse(
+          "federation.schedule",
+          "merges for groups, or updates of earlier rounds, and rest_of_world trains beside what "
+          "all sent in the round before: write synchronous {}, or a deadline that drops late "
+          "updates");
+    }
+    if (assignment.uniform().when_too_large() == v1::UniformAssignment::SHRINK_DEPTH) {
+      refuse("federation.assignment.uniform.when_too_large",
+             "SHRINK_DEPTH trains some of the layers that a client holds, and the mixtures of the "
+             "others cannot be merged into the base: write REFUSE or LEAVE_OUT");
     }
   }
 

@@ -217,7 +217,8 @@ void print_server(const experiment::Experiment& experiment, federation::Answers&
     updates.push_back({client, 1, {}, part_of(experiment, answers, client, plan).up});
   }
   const federation::Workload& workload = experiment.workload();
-  const cost::Work work = answers.aggregation->work(workload, updates);
+  cost::Work work = answers.aggregation->work(workload, updates);
+  work += answers.local->merge_work(workload, updates);
   const double merge_flops = workload.flops_of(server, work);
   const double choice_flops = answers.assignment->choice_flops(1, workload.modules());
   const double rate = federation::effective_flops(server);

@@ -34,11 +34,19 @@ learning::Share travelling(const v1::Local& answer, learning::Share share) {
   return share;
 }
 
+nn::ModuleExperts mixtures_of(const std::vector<int64_t>& ranks,
+                              const std::vector<nn::Target>& targets, int64_t experts) {
+  nn::ModuleExperts all = first_experts(modules_of(std::ssize(ranks), targets), experts);
+  std::erase_if(all,
+                [&](const auto& one) { return ranks[static_cast<size_t>(one.first.layer)] == 0; });
+  return all;
+}
+
 learning::Share trained_share(const v1::Local& answer, learning::Share share,
                               const std::vector<nn::Target>& targets) {
   if (!answer.has_rest_of_world()) return share;
   share.shared = false;
-  share.experts = first_experts(modules_of(std::ssize(share.ranks), targets), 1);
+  share.experts = mixtures_of(share.ranks, targets, 1);
   share.frozen_experts = 1;
   return share;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "models/cost/work.h"
 #include "models/learning/learner.h"
 #include "sim/federation/occasion.h"
 #include "sim/scenario/scenario.pb.h"
@@ -47,9 +48,9 @@ class Local {
   // travel, down and up.
   virtual learning::Share whole(int64_t round, const learning::Share& global) const = 0;
   virtual int64_t copies() const = 0;
-  // The server has merged what these clients sent; and what it does then for this answer, flops.
+  // The server has merged what these clients sent; and what it does for this answer besides.
   virtual void merged(learning::Learner&, const std::vector<int32_t>&) {}
-  virtual double merge_flops(const Workload&, const std::vector<Update>&) const { return 0; }
+  virtual cost::Work merge_work(const Workload&, const std::vector<Update>&) const { return {}; }
 
   // The model that a client uses; where it is not the global one, accuracies are means over
   // clients.
@@ -67,12 +68,17 @@ struct LocalInputs {
   learning::Learner* learner = nullptr;  // for answers that look at numbers
   std::vector<learning::Rows> rows;      // of each client
   std::vector<nn::Target> targets;       // of the adapters
+  bool mean_by_rows = false;             // whether the server weighs updates so
 };
 std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs);
 
-// What of a share travels: FFA-LoRA's B, FedSA-LoRA's A; RoLoRA's rounds narrow it further. And how
-// many states do: SCAFFOLD's control variates are another one.
+// What of a share travels: FFA-LoRA's B, FedSA-LoRA's A, FedALT's adapters without the head;
+// RoLoRA's rounds narrow it further. And how many states do: SCAFFOLD's control variates are
+// another one.
 learning::Share travelling(const v1::Local& answer, learning::Share share);
+// The first so many experts of each map in layers that have a rank.
+nn::ModuleExperts mixtures_of(const std::vector<int64_t>& ranks,
+                              const std::vector<nn::Target>& targets, int64_t experts);
 // What a client trains where an assignment gives it this share: of FedALT an expert in the place of
 // each adapter, with a router, beside one that is frozen.
 learning::Share trained_share(const v1::Local& answer, learning::Share share,

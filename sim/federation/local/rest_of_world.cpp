@@ -1,6 +1,7 @@
 // FedALT (arXiv 2503.11880): an individual adapter that is never overwritten, beside the frozen
 // mean of the others', mixed for each token by a router of the client's own.
-#include "sim/federation/assignment/assignment.h"
+#include <numeric>
+
 #include "sim/federation/federation.h"
 
 namespace fedclock::federation {
@@ -20,10 +21,11 @@ class RestOfWorld : public PlainTraining {
 
   Part part(const Occasion& occasion, int32_t client, const Client& who,
             const Plan& plan) override {
-    Part part = PlainTraining::part(occasion, client, who, plan);
+    Part part = PlainTraining::part(occasion, client, who, {plan.tuned, plan.held});
     part.job.trained = trained_share(answer_, part.job.trained, inputs_.targets);
+    part.job.load_balance = 0;  // FedAMoLE's
     part.held.shared = false;
-    part.held.experts = first_experts(modules_of(std::ssize(plan.held), inputs_.targets), 2);
+    part.held.experts = mixtures_of(plan.held, inputs_.targets, 2);
     return part;
   }
 
@@ -39,20 +41,32 @@ class RestOfWorld : public PlainTraining {
     return {update, own.sent};
   }
 
-  void merged(learning::Learner&, const std::vector<int32_t>& clients) override {
+  void merged(learning::Learner& learner, const std::vector<int32_t>& clients) override {
     for (const int32_t client : clients) {
       Own& own = own_[static_cast<size_t>(client)];
       own.known = own.sent;
     }
-  }
-  // Their sum is merged already: of each client the sum less its own, divided by the others'
-  // number.
-  double merge_flops(const Workload& workload, const std::vector<Update>& updates) const override {
-    double flops = 0;
-    for (const Update& update : updates) {
-      flops += 2.0 * static_cast<double>(workload.elements(update.share));
+    std::vector<learning::Value> all{inputs_.initial};
+    std::vector<double> weights;
+    for (size_t client = 0; client < own_.size(); ++client) {
+      if (!own_[client].known) continue;
+      all.push_back(own_[client].known);
+      weights.push_back(weight(client));
     }
-    return flops;
+    if (weights.empty()) return;  // learning is skipped
+    mean_ = learner.apply(learning::mean_of_holders(weights), all, "the individual adapters");
+    sum_of_weights_ = std::accumulate(weights.begin(), weights.end(), 0.0);
+  }
+  // For each client's mean of the others: the sum, which is merged already, less its own, divided.
+  cost::Work merge_work(const Workload& workload,
+                        const std::vector<Update>& updates) const override {
+    cost::Work work;
+    for (const Update& update : updates) {
+      const auto elements = static_cast<double>(workload.elements(update.share));
+      work.forward_flops += 2 * elements;
+      work.memory_bytes += 3 * elements * static_cast<double>(workload.spec().bytes_per_element);
+    }
+    return work;
   }
 
   bool is_personal() const override { return true; }
@@ -70,25 +84,32 @@ class RestOfWorld : public PlainTraining {
     learning::Value known;  // the one that the server has
   };
 
+  double weight(size_t client) const {
+    return inputs_.mean_by_rows ? static_cast<double>(inputs_.rows[client]->size()) : 1.0;
+  }
+
   // A client's own state, with the mean of what the others sent last.
   learning::Value mixture(learning::Learner& learner, int32_t client, const std::string& name) {
     const Own& own = own_[static_cast<size_t>(client)];
-    learning::Value state = own.state ? own.state : learner.initial(own.held, inputs_.seed);
-    std::vector<learning::Value> others{inputs_.initial};
-    for (const Own& other : own_) {
-      if (&other != &own && other.known) others.push_back(other.known);
+    const learning::Value state = own.state ? own.state : learner.initial(own.held, inputs_.seed);
+    learning::Value others = mean_;
+    if (others && own.known) {
+      const double its = weight(static_cast<size_t>(client));
+      if (its == sum_of_weights_) return state;
+      others =
+          learner.apply(learning::mean_without(its, sum_of_weights_), {others, own.known}, name);
     }
-    if (others.size() == 1) return state;
-    const std::vector<double> weights(others.size() - 1, 1.0);
-    const learning::Value mean = learner.apply(learning::mean_of_holders(weights), others, name);
-    const learning::Value rest = learner.apply(learning::renamed(kShared, kRest), {mean}, name);
-    state = learner.apply(learning::laid_over(), {state, rest}, name);
-    return learner.apply(learning::only(own.held), {state}, name);
+    if (!others) return state;
+    const learning::Value rest = learner.apply(learning::renamed(kShared, kRest), {others}, name);
+    const learning::Value both = learner.apply(learning::laid_over(), {state, rest}, name);
+    return learner.apply(learning::only(own.held), {both}, name);
   }
 
   v1::Local answer_;
   LocalInputs inputs_;
   std::vector<Own> own_;
+  learning::Value mean_;  // of all that are known
+  double sum_of_weights_ = 0;
 };
 
 }  // namespace

@@ -243,7 +243,7 @@ kernel::Task<std::optional<Update>> client_round(Federation& f, Occasion occasio
   const auto noise = f.answers.assignment->embeddings(occasion, client);
   if (noise) part.embedded_rows = who.auxiliary_rows;
   // Ranks may have been pruned.
-  const Plan plan{part.job.trained.ranks, part.held.ranks, part.job.trained.experts};
+  const Plan plan{part.job.trained.ranks, part.held.ranks, assigned.experts};
   begin_part(f, record, plan);
   bool done = false;
   try {
@@ -346,8 +346,8 @@ kernel::Task<std::optional<double>> merge_work(Federation& f, int64_t round,
                                                const std::vector<Update>& updates, Place at) {
   cost::Work work = f.answers.aggregation->work(f.workload, updates);
   if (at.kind == Place::kServer) {
-    work.forward_flops += f.answers.assignment->choice_flops(round, f.workload.modules()) +
-                          f.answers.local->merge_flops(f.workload, updates);
+    work.forward_flops += f.answers.assignment->choice_flops(round, f.workload.modules());
+    work += f.answers.local->merge_work(f.workload, updates);
   }
   const auto start = [&f, work, at] {
     switch (at.kind) {

@@ -7,85 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "sim/federation/federation.h"
-#include "tests/sim/federation/recording_learner.h"
+#include "tests/sim/matrix/local_clients.h"
 
 namespace fedclock::federation {
 namespace {
 
-using test::Flat;
-using test::RecordingLearner;
 using Ranks = std::vector<int64_t>;
-
-learning::Rows rows_of(int32_t count, int32_t first = 0) {
-  std::vector<int32_t> rows(static_cast<size_t>(count));
-  std::iota(rows.begin(), rows.end(), first);
-  return std::make_shared<const std::vector<int32_t>>(std::move(rows));
-}
-
-// Two epochs of batches of 4 rows: 4 steps of rate 0.125 in round 1, of half of that in round 2,
-// and so on.
-v1::Local answer_of(v1::Local answer = {}) {
-  answer.set_epochs(2);
-  answer.set_batch_size(4);
-  answer.set_optimizer(v1::SGD);
-  answer.set_learning_rate(0.125);
-  answer.set_learning_rate_decay(0.5);
-  return answer;
-}
-
-// An answer for clients of 8 rows each and adapters of rank 4 in two layers.
-class Clients {
- public:
-  explicit Clients(const v1::Local& answer, int64_t clients = 3, int64_t participants = 3,
-                   int64_t rank = 4) {
-    who_.train_rows = rows_of(8);
-    initial_ = learner.initial({{rank, rank}}, 1);
-    LocalInputs inputs{.seed = 17,
-                       .clients = clients,
-                       .participants = participants,
-                       .initial = initial_,
-                       .learner = &learner,
-                       .rows = {},
-                       .targets = {nn::Target::kQ}};
-    for (int32_t client = 0; client < clients; ++client) {
-      inputs.rows.push_back(rows_of(8, 10 * client));
-    }
-    local = make_local(answer_of(answer), inputs);
-  }
-
-  Part part(int64_t round, int32_t client, const Plan& plan = {{4, 4}, {4, 4}},
-            int64_t number = 0) {
-    return local->part({round, number}, client, who_, plan);
-  }
-  Local::Trained train(const Part& part, const learning::Value& global) {
-    return local->train(learner, part, global);
-  }
-  Local::Trained train(const Part& part) { return train(part, initial_); }
-  Flat model_of(int32_t client, const Flat& global) {
-    return flat(local->model_of(learner, client, RecordingLearner::state_of(global)));
-  }
-  static Flat flat(const learning::Value& state) { return RecordingLearner::flat(state); }
-  const learning::Value& initial() const { return initial_; }
-
-  RecordingLearner learner;
-  std::unique_ptr<Local> local;
-
- private:
-  Client who_;
-  learning::Value initial_;
-};
-
-// All tensors of two layers with these numbers.
-Flat all(double a, double b, double head) {
-  return {{"0a", a}, {"0b", b}, {"1a", a}, {"1b", b}, {"head", head}};
-}
-Flat all(double number) { return all(number, number, number); }
-
-// a, b and head of a share.
-std::string factors(const learning::Share& share) {
-  return std::string(share.a ? "a" : "") + (share.b ? "b" : "") + (share.head ? "h" : "");
-}
 
 TEST_CASE("plain: the job is the scenario's, and all of the share is trained and sent") {
   v1::Local answer;
@@ -271,61 +198,6 @@ TEST_CASE("FedSA: A is everyone's, B and the head are each client's own") {
       clients.local->model_of(clients.learner, 0, RecordingLearner::state_of(all(7, 70, 80)));
   CHECK(RecordingLearner::rank_of(own, 0) == 4);
   CHECK(RecordingLearner::rank_of(own, 1) == 2);  // with its B
-}
-
-// Individual adapters begin as A 1, B 2, and so does the mean of the others', which is expert 1;
-// routers begin as 4, heads as 3.
-TEST_CASE("FedALT: an own adapter that nobody overwrites beside the mean of the others'") {
-  v1::Local answer;
-  answer.mutable_rest_of_world();
-  Clients clients(answer);
-  const auto mixture = [](double own_a, double own_b, double rest_a, double rest_b, double router,
-                          double head) {
-    Flat flat{{"head", head}};
-    for (const std::string layer : {"0", "1"}) {
-      flat[layer + ".0a"] = own_a;
-      flat[layer + ".0b"] = own_b;
-      flat[layer + ".1a"] = rest_a;
-      flat[layer + ".1b"] = rest_b;
-      flat[layer + "r"] = router;
-    }
-    return flat;
-  };
-  const auto adapter = [](double a, double b) {
-    return Flat{{"0a", a}, {"0b", b}, {"1a", a}, {"1b", b}};
-  };
-  CHECK(clients.local->is_personal());
-  CHECK(clients.model_of(1, all(9)) == all(1, 2, 3));  // has had no part: as everyone begins
-  const Part first = clients.part(1, 0);
-  CHECK(factors(first.up) == "ab");
-  CHECK(first.up.experts.empty());
-  CHECK(first.down == first.up);
-  CHECK(!first.job.trained.shared);
-  CHECK(first.job.trained.frozen_experts == 1);
-  // Round 1: client c adds c + 1 to what it trains.
-  clients.learner.step = [](const learning::TrainJob& job) { return job.client + 1.0; };
-  for (int32_t client = 0; client < 3; ++client) {
-    const Local::Trained trained = clients.train(clients.part(1, client));
-    const double by = client + 1.0;
-    CHECK(clients.learner.trainings.back().start == mixture(1, 2, 1, 2, 4, 3));
-    CHECK(clients.flat(trained.update) == mixture(1 + by, 2 + by, 1, 2, 4 + by, 3 + by));
-    CHECK(clients.flat(trained.sent) == adapter(1 + by, 2 + by));
-    CHECK(clients.flat(trained.sent) != adapter(1, 2));
-  }
-  // Before the merge nobody knows of the others.
-  CHECK(clients.model_of(0, all(9)) == mixture(2, 3, 1, 2, 5, 4));
-  clients.local->merged(clients.learner, {0, 1, 2});
-  // Individual adapters are (2, 3), (3, 4), (4, 5): the others' means (3.5, 4.5), (3, 4), (2.5,
-  // 3.5).
-  CHECK(clients.model_of(0, all(9)) == mixture(2, 3, 3.5, 4.5, 5, 4));
-  CHECK(clients.model_of(1, all(9)) == mixture(3, 4, 3, 4, 6, 5));
-  CHECK(clients.model_of(2, all(9)) == mixture(4, 5, 2.5, 3.5, 7, 6));
-  // Round 2 without client 0: the others go on from their own, and its last one still counts.
-  for (int32_t client = 1; client < 3; ++client) clients.train(clients.part(2, client));
-  CHECK(clients.learner.trainings.back().start == mixture(4, 5, 2.5, 3.5, 7, 6));
-  clients.local->merged(clients.learner, {1, 2});
-  CHECK(clients.model_of(0, all(9)) == mixture(2, 3, (5 + 7) / 2.0, (6 + 8) / 2.0, 5, 4));
-  CHECK(clients.model_of(1, all(9)) == mixture(5, 6, (2 + 7) / 2.0, (3 + 8) / 2.0, 8, 7));
 }
 
 TEST_CASE("FDLoRA: a private copy of the first part and of every other one after that") {

@@ -39,7 +39,8 @@ void run(const std::vector<std::string>& overrides, RecordingLearner& learner) {
                           .initial = learner.initial(share, s.seed()),
                           .learner = &learner,
                           .rows = {},
-                          .targets = {}};
+                          .targets = {},
+                          .mean_by_rows = false};
   kernel::Simulation simulation;
   platform::Platform world(simulation, experiment.platform());
   results::Recorder recorder(learner, {});
