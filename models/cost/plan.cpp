@@ -3,15 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 #include <numeric>
 
 #include "models/common/error.h"
 
 namespace fedclock::cost {
 namespace {
-
-const std::vector<nn::Target> kNoTargets;
 
 // Parameters of the base that full tuning changes. Layers are alike, so the first one's count
 // serves for all of them.
@@ -30,7 +27,9 @@ int64_t tuned_base_parameters(const nn::Architecture& architecture, const Traini
   return plan.depth * in_layer + (plan.depth == architecture.layers ? outside : 0);
 }
 
-int64_t sum_of_ranks(const TrainingPlan& plan) {
+// Ranks of the adapters that all tokens share, summed over layers, of one target.
+int64_t shared_ranks(const TrainingPlan& plan) {
+  if (!plan.shared_adapters) return 0;
   const std::vector<int64_t> ranks = tuned_ranks(plan);
   return std::accumulate(ranks.begin(), ranks.end(), int64_t{0});
 }
@@ -57,18 +56,18 @@ void check_adapters(const nn::Architecture& architecture, const TrainingPlan& pl
   }
 }
 
-// Sum over modules with experts: so much of each trained one, so much of each frozen one, for each
-// rank of theirs, and their routers.
-template <class PerRank>
-int64_t over_experts(const nn::Architecture& architecture, const TrainingPlan& plan,
-                     const PerRank& trained, const PerRank& frozen) {
+// Parameters of the routers, of these factors of the experts that are trained, and of so many
+// frozen ones of each module.
+int64_t expert_parameters(const nn::Architecture& architecture, const TrainingPlan& plan, bool a,
+                          bool b, int64_t frozen) {
   int64_t sum = 0;
   for (const auto& [module, count] : plan.experts) {
     const int64_t rank = rank_of_layer(architecture, plan, module.layer);
     if (count == 0 || rank == 0) continue;
     const auto shape = nn::linear_shape(architecture, module.target);
     ensure(shape.has_value(), "experts on a map that the architecture does not have");
-    sum += rank * (count * trained(*shape) + plan.frozen_experts * frozen(*shape));
+    const int64_t of_trained = (a ? shape->in : 0) + (b ? shape->out : 0);
+    sum += rank * (count * of_trained + frozen * (shape->in + shape->out));
     sum += nn::router_rows(plan.router, rank, count + plan.frozen_experts) * shape->in;
   }
   return sum;
@@ -129,8 +128,7 @@ int64_t adapter_parameters(const nn::Architecture& architecture, nn::Target targ
 }
 
 int64_t expert_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
-  const auto pair = [](const nn::LinearShape& shape) { return shape.in + shape.out; };
-  return over_experts(architecture, plan, pair, pair);
+  return expert_parameters(architecture, plan, /*a=*/true, /*b=*/true, plan.frozen_experts);
 }
 
 int64_t head_parameters(const nn::Architecture& architecture, int64_t head_outputs) {
@@ -151,26 +149,22 @@ int64_t trained_parameters(const nn::Architecture& architecture, const TrainingP
   const int64_t head = head_parameters(architecture, plan.head_outputs);
   if (plan.full_tuning) return tuned_base_parameters(architecture, plan) + head;
   int64_t of_rank_1 = 0;
-  for (const nn::Target target : plan.shared_adapters ? plan.targets : kNoTargets) {
+  for (const nn::Target target : plan.targets) {
     const auto shape = nn::linear_shape(architecture, target);
     if (plan.trains_a) of_rank_1 += shape->in;
     if (plan.trains_b) of_rank_1 += shape->out;
   }
-  using OfShape = std::function<int64_t(const nn::LinearShape&)>;
-  const OfShape trained = [&](const nn::LinearShape& shape) {
-    return (plan.trains_a ? shape.in : 0) + (plan.trains_b ? shape.out : 0);
-  };
-  const OfShape nothing = [](const nn::LinearShape&) { return int64_t{0}; };
-  const int64_t of_experts = over_experts(architecture, plan, trained, nothing);
-  return sum_of_ranks(plan) * of_rank_1 + of_experts + prompt_parameters(architecture, plan) + head;
+  const int64_t of_experts =
+      expert_parameters(architecture, plan, plan.trains_a, plan.trains_b, /*frozen=*/0);
+  return shared_ranks(plan) * of_rank_1 + of_experts + prompt_parameters(architecture, plan) + head;
 }
 
 int64_t all_adapter_parameters(const nn::Architecture& architecture, const TrainingPlan& plan) {
   int64_t of_rank_1 = 0;
-  for (const nn::Target target : plan.shared_adapters ? plan.targets : kNoTargets) {
+  for (const nn::Target target : plan.targets) {
     of_rank_1 += adapter_parameters(architecture, target, 1);
   }
-  return sum_of_ranks(plan) * of_rank_1 + expert_parameters(architecture, plan);
+  return shared_ranks(plan) * of_rank_1 + expert_parameters(architecture, plan);
 }
 
 }  // namespace fedclock::cost

@@ -65,7 +65,8 @@ struct Tail {
   std::string a, b;
 };
 
-// The sum of the squares, in double; `values` are float32 and contiguous.
+// The sum of the squares, in double; `values` are float32 and contiguous. Clipping (optimizer.cpp)
+// adds up one by one instead: the bits of bases depend on it.
 double squared_norm(const at::Tensor& values) {
   // Eight sums side by side: one alone would wait for each addition.
   constexpr int64_t kSums = 8;

@@ -41,9 +41,7 @@ class Combination {
                          "tune a layer",
                          f_.local().has_shared_a() ? "shared_a" : "rest_of_world"));
     }
-    const bool stale = f_.schedule().has_asynchronous() || f_.schedule().has_buffered() ||
-                       f_.schedule().deadline().late() == v1::Deadline::USED;
-    if (f_.local().has_alternating() && stale) {
+    if (f_.local().has_alternating() && merges_stale_updates()) {
       refuse("federation.local",
              "alternating trains one factor in each round, and updates of earlier rounds would "
              "bring the other one: write plain {}, or a schedule that waits for all");
@@ -62,6 +60,13 @@ class Combination {
   }
 
  private:
+  // Whether updates that began in an earlier round are merged.
+  bool merges_stale_updates() const {
+    const v1::Schedule& schedule = f_.schedule();
+    return schedule.has_asynchronous() || schedule.has_buffered() ||
+           schedule.deadline().late() == v1::Deadline::USED;
+  }
+
   // At the place of an answer that the method gave, and not the scenario, the reason says so.
   void refuse(const std::string& path, const std::string& reason) {
     if (problems_.covers(path)) return;
@@ -227,9 +232,7 @@ class Combination {
              "merges one adapter of each module, and experts are averaged over those that hold "
              "them: write mean {}");
     }
-    const v1::Schedule& schedule = f_.schedule();
-    if (schedule.has_hierarchical() || schedule.has_asynchronous() || schedule.has_buffered() ||
-        schedule.deadline().late() == v1::Deadline::USED) {
+    if (f_.schedule().has_hierarchical() || merges_stale_updates()) {
       refuse("federation.schedule",
              "merges updates of different assignments, and experts choose among all clients once a "
              "round: write synchronous {}, or a deadline that drops late updates");
@@ -263,9 +266,7 @@ class Combination {
              "changes what is merged for all, and with rest_of_world each client is sent the mean "
              "of the others: write mean {}, without server_optimizer");
     }
-    const v1::Schedule& schedule = f_.schedule();
-    if (schedule.has_hierarchical() || schedule.has_asynchronous() || schedule.has_buffered() ||
-        schedule.deadline().late() == v1::Deadline::USED) {
+    if (f_.schedule().has_hierarchical() || merges_stale_updates()) {
       refuse(
           "federation.schedule",
           "merges for groups, or updates of earlier rounds, and rest_of_world trains beside what "

@@ -35,7 +35,7 @@ Part PlainTraining::part(const Occasion& occasion, int32_t client, const Client&
               .round = occasion.round,
               .part = occasion.part,
               .client = client,
-              .load_balance = answer_.load_balance()};
+              .load_balance = plan.experts.empty() ? 0 : answer_.load_balance()};
   return part;
 }
 

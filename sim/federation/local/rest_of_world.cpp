@@ -23,7 +23,6 @@ class RestOfWorld : public PlainTraining {
             const Plan& plan) override {
     Part part = PlainTraining::part(occasion, client, who, {plan.tuned, plan.held});
     part.job.trained = trained_share(answer_, part.job.trained, inputs_.targets);
-    part.job.load_balance = 0;  // FedAMoLE's
     part.held.shared = false;
     part.held.experts = mixtures_of(plan.held, inputs_.targets, 2);
     return part;
