@@ -108,13 +108,23 @@ at::Tensor Adapters::of_experts(const OfMap& map, const at::Tensor& x) const {
     scores = (at::stack(embeddings, -2) * t).sum(-1) /
              std::sqrt(static_cast<double>(map.router.size(0)));
   }
-  const at::Tensor p = at::softmax(scores, -1);  // [..., experts]
+  const at::Tensor p = at::softmax(scores, -1);  // [..., scores]
   // Sorted stably: of equals the first, as in the fast path.
   const at::Tensor order =
       std::get<1>(at::sort(p.detach(), /*stable=*/c10::optional<bool>(true), -1, true));
-  const at::Tensor chosen =
-      at::zeros_like(p).scatter_(-1, order.narrow(-1, 0, std::min(top_experts_, count)), 1.0);
-  const at::Tensor weights = p * chosen / (p * chosen).sum(-1, /*keepdim=*/true);
+  const at::Tensor chosen = at::zeros_like(p).scatter_(
+      -1, order.narrow(-1, 0, taken_scores(router_, count, top_experts_)), 1.0);
+  const at::Tensor taken = p * chosen / (p * chosen).sum(-1, /*keepdim=*/true);
+  std::vector<at::Tensor> weights;  // of each expert [..., 1]
+  for (int64_t score = 0; score < p.size(-1); ++score) {
+    const at::Tensor one = taken.narrow(-1, score, 1);
+    if (score < count) {
+      weights.push_back(one);
+    } else {
+      at::Tensor& sum = weights[static_cast<size_t>(expert_of_score(score, count))];
+      sum = sum + one;
+    }
+  }
   if (real_.defined()) {
     const at::Tensor real = real_.reshape({-1});
     const at::Tensor mean_p = p.reshape({-1, count}).index({real}).mean(0);
@@ -124,7 +134,7 @@ at::Tensor Adapters::of_experts(const OfMap& map, const at::Tensor& x) const {
   }
   at::Tensor sum;
   for (int64_t i = 0; i < count; ++i) {
-    const at::Tensor one = of_pair(map.experts[i], x) * weights.narrow(-1, i, 1);
+    const at::Tensor one = of_pair(map.experts[i], x) * weights[static_cast<size_t>(i)];
     sum = sum.defined() ? sum + one : one;
   }
   return sum;

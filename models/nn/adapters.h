@@ -1,7 +1,7 @@
 // Adapters by name: a state's "layers.N.<target>.lora_a" [rank, in] and "lora_b" [out, rank], which
 // for a map of experts is the one that all tokens share; the others' "layers.N.<target>.expert.K."
-// with the same endings; "layers.N.<target>.router" [rank, in], or [experts, in] of a linear one; and
-// soft prompts (models/nn/soft_prompt.h). Fresh ones, and what they compute by stock libtorch
+// with the same endings; "layers.N.<target>.router" [rank, in], or [scores, in] of a linear one;
+// and soft prompts (models/nn/soft_prompt.h). Fresh ones, and what they compute by stock libtorch
 // operators: the reference of models/nn/group_adapters.h.
 #pragma once
 

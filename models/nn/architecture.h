@@ -112,10 +112,28 @@ int64_t element_count(const std::vector<ParameterShape>& shapes);
 enum class Router {
   kTokenProjection,  // <A_i x, W_p x> / sqrt(rank), W_p [rank, in] (FedAMoLE, 2411.19128)
   kLinear,           // W x, W [experts, in]
+  // W x, W [2 experts - 1, in], of which a token takes as many as there are experts: the first ones
+  // are the experts', the others are the first expert's too, so that a token may go to it alone, or
+  // to any of the others besides (FedLEASE's adaptive top-M, 2509.15087).
+  kAdaptive,
 };
 // Rows of its matrix.
 inline int64_t router_rows(Router router, int64_t rank, int64_t experts) {
-  return router == Router::kLinear ? experts : rank;
+  return router == Router::kTokenProjection ? rank
+         : router == Router::kLinear        ? experts
+                                            : 2 * experts - 1;
+}
+// What the router says of a token: a score for each expert, or more.
+inline int64_t router_scores(Router router, int64_t experts) {
+  return router == Router::kAdaptive ? 2 * experts - 1 : experts;
+}
+// Of the scores, those that a token takes.
+inline int64_t taken_scores(Router router, int64_t experts, int64_t top_experts) {
+  return router == Router::kAdaptive || top_experts > experts ? experts : top_experts;
+}
+// Whose a score is.
+inline int64_t expert_of_score(int64_t score, int64_t experts) {
+  return score < experts ? score : 0;
 }
 
 // What is tuned: LoRA hyper-parameters, and a soft prompt where there is one.
@@ -124,7 +142,7 @@ struct AdapterSpec {
   double alpha = 16;
   double dropout = 0;
   std::vector<Target> targets = {Target::kQ, Target::kV};
-  int64_t top_experts = 2;  // of a mixture, that a token goes to
+  int64_t top_experts = 2;  // of a mixture, that a token goes to; kAdaptive knows itself
   Router router = Router::kTokenProjection;
   PromptSpec prompt{};
 };

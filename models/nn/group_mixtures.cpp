@@ -19,6 +19,29 @@ void copy(const Matrix& from, Matrix to) {
   }
 }
 
+// weights [n, experts] <- the sums of each expert's own of `taken` [n, scores].
+void sum_scores(const Matrix& taken, const Matrix& weights) {
+  copy(taken.column_range(0, weights.columns), weights);
+  for (int64_t r = 0; r < taken.rows; ++r) {
+    const float* from = taken.row_range(r, 1).data;
+    float* to = weights.row_range(r, 1).data;
+    for (int64_t score = weights.columns; score < taken.columns; ++score) {
+      to[expert_of_score(score, weights.columns)] += from[score];
+    }
+  }
+}
+
+// Of each token's `chosen` scores the experts that they are of, and -1 in the place of one that the
+// token has already.
+void to_experts(int64_t chosen, int64_t experts, std::vector<int32_t>& choices) {
+  for (auto token = choices.begin(); token != choices.end(); token += chosen) {
+    for (auto choice = token; choice != token + chosen; ++choice) {
+      *choice = static_cast<int32_t>(expert_of_score(*choice, experts));
+      if (std::find(token, choice, *choice) != choice) *choice = -1;
+    }
+  }
+}
+
 }  // namespace
 
 TokenList MixtureTape::Routing::tokens_of(int64_t expert) const {
@@ -90,23 +113,36 @@ Matrix GroupMixtures::all_low_weights(Arena& arena) const {
 MixtureTape::Routing GroupMixtures::route(const Mixture& mixture, const Matrix& low,
                                           Arena& arena) const {
   const int64_t n = low.rows, experts = mixture.size(), rank = mixture.rank();
-  const int64_t chosen = std::min(top_experts_, experts);
-  MixtureTape::Routing routing{.p = arena.matrix(n, experts),
-                               .weights = arena.matrix(n, experts),
-                               .tokens = std::vector<int32_t>(static_cast<size_t>(n * chosen)),
+  const int64_t scores = router_scores(router_, experts);
+  const int64_t chosen = taken_scores(router_, experts, top_experts_);
+  MixtureTape::Routing routing{.p = arena.matrix(n, scores),
+                               .taken = arena.matrix(n, scores),
+                               .weights = {},
+                               .tokens = {},
                                .begins = std::vector<int64_t>(static_cast<size_t>(experts + 1), 0),
-                               .mixed = arena.matrix(n * chosen, rank)};
-  std::vector<int32_t> choices(routing.tokens.size());
-  if (router_ == Router::kLinear) {
-    copy(low.column_range(experts * rank, experts), routing.p);
-  } else {
+                               .mixed = {}};
+  std::vector<int32_t> choices(static_cast<size_t>(n * chosen));
+  if (router_ == Router::kTokenProjection) {
     routing_scores(low, rank, routing.p);
+  } else {
+    copy(low.column_range(experts * rank, scores), routing.p);
   }
-  choose_experts(chosen, routing.p, routing.weights, choices.data());
-  for (const int32_t expert : choices) ++routing.begins[static_cast<size_t>(expert) + 1];
+  choose_experts(chosen, routing.p, routing.taken, choices.data());
+  routing.weights = routing.taken;
+  if (scores > experts) {
+    routing.weights = arena.matrix(n, experts);
+    sum_scores(routing.taken, routing.weights);
+    to_experts(chosen, experts, choices);
+  }
+  for (const int32_t expert : choices) {
+    if (expert >= 0) ++routing.begins[static_cast<size_t>(expert) + 1];
+  }
   std::partial_sum(routing.begins.begin(), routing.begins.end(), routing.begins.begin());
+  routing.tokens.resize(static_cast<size_t>(routing.begins.back()));
+  routing.mixed = arena.matrix(routing.begins.back(), rank);
   std::vector<int64_t> next = routing.begins;
   for (size_t choice = 0; choice < choices.size(); ++choice) {
+    if (choices[choice] < 0) continue;
     const auto place = next[static_cast<size_t>(choices[choice])]++;
     routing.tokens[static_cast<size_t>(place)] =
         static_cast<int32_t>(static_cast<int64_t>(choice) / chosen);
@@ -174,8 +210,10 @@ void GroupMixtures::low_gradient(const Mixture& mixture, const MixtureTape::Rout
   const Arena::Mark mark = arena.mark();
   const int64_t n = d_y.rows, experts = mixture.size(), rank = mixture.rank();
   const Matrix d_mixed = arena.matrix(routing.mixed.rows, rank);
-  const Matrix d_scores = arena.matrix(n, experts);
-  std::fill_n(d_scores.data, n * experts, 0.0F);
+  const int64_t scores = routing.p.columns;
+  ensure(balance == 0 || scores == experts, "a load-balance loss of an adaptive router");
+  const Matrix d_scores = arena.matrix(n, scores);
+  std::fill_n(d_scores.data, n * scores, 0.0F);
   for (int64_t i = 0; i < experts; ++i) {
     expert_input_gradient(routing.tokens_of(i),
                           d_y.column_range(mixture.map.first, mixture.map.out),
@@ -183,20 +221,24 @@ void GroupMixtures::low_gradient(const Mixture& mixture, const MixtureTape::Rout
     weigh_backward_weights(routing.tokens_of(i), scale_, low.column_range(i * rank, rank),
                            routing.of_tokens(d_mixed, i), d_scores.column_range(i, 1));
   }
+  for (int64_t score = experts; score < scores; ++score) {
+    copy(d_scores.column_range(expert_of_score(score, experts), 1),
+         d_scores.column_range(score, 1));
+  }
   // d(n_experts sum_i P_i f_i) / dp_i of one token
-  std::vector<float> slopes;
-  for (int64_t i = 0; i < experts; ++i) {
+  std::vector<float> slopes(static_cast<size_t>(scores), 0.0F);
+  for (int64_t i = 0; balance != 0 && i < experts; ++i) {
     const double share = static_cast<double>(routing.tokens_of(i).count) /
                          static_cast<double>(routing.tokens.size());
-    slopes.push_back(static_cast<float>(balance * static_cast<double>(experts) * share /
-                                        static_cast<double>(n)));
+    slopes[static_cast<size_t>(i)] =
+        static_cast<float>(balance * static_cast<double>(experts) * share / static_cast<double>(n));
   }
-  choose_experts_backward(routing.p, routing.weights, slopes.data(), d_scores);
-  if (router_ == Router::kLinear) {
-    for (int64_t r = 0; r < n; ++r) std::fill_n(low.row_range(r, 1).data, experts * rank, 0.0F);
-    copy(d_scores, low.column_range(experts * rank, experts));
-  } else {
+  choose_experts_backward(routing.p, routing.taken, slopes.data(), d_scores);
+  if (router_ == Router::kTokenProjection) {
     routing_scores_backward(d_scores, rank, low);
+  } else {
+    for (int64_t r = 0; r < n; ++r) std::fill_n(low.row_range(r, 1).data, experts * rank, 0.0F);
+    copy(d_scores, low.column_range(experts * rank, scores));
   }
   for (int64_t i = 0; i < experts; ++i) {
     weigh_backward_embeddings(routing.tokens_of(i), scale_, routing.weights.column_range(i, 1),

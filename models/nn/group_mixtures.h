@@ -4,8 +4,9 @@
 //   e_i = A_i x,  t = W_p x,  s_i = <e_i, t> / sqrt(rank),  p = softmax(s),
 //   w = p over its `top_experts` largest, renormalised, 0 elsewhere,
 //   y += (alpha / rank) sum_i w_i B_i e_i,
-// or with a linear router s = W x.
-// and of n experts, over the tokens of a pass, the load-balance loss
+// or with a linear router s = W x, which may have several scores for one expert (Router): its
+// weight is then their weights' sum; and of n experts, over the tokens of a pass, the load-balance
+// loss
 //   n sum_i P_i f_i,  P_i = mean p_i,  f_i = the share of choices that fell on i (no gradient).
 // Every token has all e_i, for its scores: A and W_p of all maps of a group are one product each
 // way. B_i meets the tokens that chose i alone (mixture_passes.h).
@@ -27,7 +28,8 @@ namespace fedclock::nn {
 // What the backward pass over n tokens reads, in the arena of the forward pass.
 struct MixtureTape {
   struct Routing {
-    Matrix p, weights;  // [n, experts]
+    Matrix p, taken;  // [n, scores]: the softmax, and of those taken their weights
+    Matrix weights;   // [n, experts]
     // The tokens that chose expert 0, ascending, those that chose expert 1, and so on; expert i's
     // are from begins[i] to before begins[i + 1].
     std::vector<int32_t> tokens;
@@ -78,7 +80,7 @@ class GroupMixtures {
     MapGroup::Map map;
     std::vector<Expert> experts;
     std::string router_name;
-    Matrix router;      // [rank, in], or [experts, in] of a linear one
+    Matrix router;      // [rank, in], or [scores, in] of a linear one
     int64_t first = 0;  // its columns of `low`: the experts', then the router's
 
     int64_t size() const { return static_cast<int64_t>(experts.size()); }

@@ -82,14 +82,17 @@ struct Loops {
   Rows router;
   double scale = 1;
   size_t top = 2;
-  bool linear = false;
+  Router kind = Router::kTokenProjection;
 
   Vector probabilities(const Vector& x) const {
     const Vector t = times(router, x);
     Vector p;
-    for (size_t i = 0; i < a.size(); ++i) {
-      const double projected = dot(times(a[i], x), t) / std::sqrt(static_cast<double>(t.size()));
-      p.push_back(std::exp(linear ? t[i] : projected));
+    if (kind == Router::kTokenProjection) {
+      for (const Rows& one : a) {
+        p.push_back(std::exp(dot(times(one, x), t) / std::sqrt(static_cast<double>(t.size()))));
+      }
+    } else {
+      for (const double score : t) p.push_back(std::exp(score));
     }
     const double sum = std::accumulate(p.begin(), p.end(), 0.0);
     for (double& one : p) one /= sum;
@@ -100,7 +103,7 @@ struct Loops {
     std::vector<size_t> order(p.size());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](size_t i, size_t j) { return p[i] > p[j]; });
-    order.resize(std::min(top, order.size()));
+    order.resize(kind == Router::kAdaptive ? a.size() : std::min(top, order.size()));
     return order;
   }
 
@@ -111,7 +114,8 @@ struct Loops {
     for (const size_t i : best) sum += p[i];
     Vector y(b.front().size(), 0);
     for (const size_t i : best) {
-      const Vector one = times(b[i], times(a[i], x));
+      const size_t expert = i < a.size() ? i : 0;  // the adaptive router's others are the first's
+      const Vector one = times(b[expert], times(a[expert], x));
       for (size_t o = 0; o < y.size(); ++o) y[o] += scale * p[i] / sum * one[o];
     }
     return y;
@@ -130,7 +134,7 @@ struct Loops {
 
   // sum d_y y + weight balance
   double loss(const Rows& tokens, const Rows& d_y, double weight) const {
-    double sum = weight * balance(tokens);
+    double sum = weight == 0 ? 0 : weight * balance(tokens);
     for (size_t t = 0; t < tokens.size(); ++t) sum += dot(d_y[t], output(tokens[t]));
     return sum;
   }
@@ -145,7 +149,7 @@ Loops loops_of(const TensorMap& state, const std::string& map, const AdapterSpec
   loops.router = rows_of(state.at(router_name(map)));
   loops.scale = spec.alpha / static_cast<double>(spec.rank);
   loops.top = static_cast<size_t>(spec.top_experts);
-  loops.linear = spec.router == Router::kLinear;
+  loops.kind = spec.router;
   return loops;
 }
 
@@ -219,20 +223,72 @@ TEST_CASE("mixtures: two experts and three tokens by hand") {
   CHECK(best.gradients.at("layers.0.v.expert.12.lora_b").item<float>() == 0);  // d_y is 0
 }
 
+// FedLEASE: two experts, three scores, of which a token takes two; the third is the first expert's
+// too. Of token 1 the scores are those of W = (ln 1, ln 2, ln 5): p = (1, 2, 5) / 8, taken are 5
+// and 2, so that the first expert has 5/7. Of token -1 p = (1, 1/2, 1/5) / 1.7: taken are the first
+// two, 2/3 and 1/3. With both of an expert's scores taken it has all: of token 0 the first of
+// equals are taken, 1/2 each.
+TEST_CASE("mixtures: an adaptive router by hand") {
+  Architecture a = decoder_architecture(1, 2, 1, 1, 2, 8, 5);
+  a.width = a.heads = a.kv_heads = a.head_width = 1;
+  TensorMap weights;
+  for (const char* map : {"q", "k", "v"}) {
+    weights[layer_tensor(0, map) + ".weight"] = at::zeros({1, 1});
+  }
+  const MapGroup group(a, 0, {Target::kQ, Target::kK, Target::kV}, weights, Precision::kFp32);
+  const auto one = [](float value) { return at::full({1, 1}, value); };
+  const auto log = [](double of) { return static_cast<float>(std::log(of)); };
+  TensorMap state = {{"layers.0.v.expert.0.lora_a", one(1)},
+                     {"layers.0.v.expert.0.lora_b", one(5)},
+                     {"layers.0.v.expert.1.lora_a", one(2)},
+                     {"layers.0.v.expert.1.lora_b", one(-1)},
+                     {"layers.0.v.router", at::tensor({0.0F, log(2), log(5)}).view({3, 1})}};
+  const AdapterSpec spec{.rank = 1,
+                         .alpha = 2,
+                         .dropout = 0,
+                         .targets = {Target::kV},
+                         .top_experts = 1,
+                         .router = Router::kAdaptive};
+  const at::Tensor tokens = at::tensor({1.0F, -1.0F, 0.0F}).view({3, 1});
+  at::Tensor d_y = at::zeros({3, 3});
+  d_y[0][2] = 1;
+  const Fast fast = run_fast(group, spec, state, tokens, d_y, 0);
+  // s (w_0 5 x - w_1 2 x)
+  CHECK(fast.y[0][2].item<float>() == Approx(2 * (5.0 / 7 * 5 - 2.0 / 7 * 2)));
+  CHECK(fast.y[1][2].item<float>() == Approx(-2 * (2.0 / 3 * 5 - 1.0 / 3 * 2)));
+  CHECK(fast.y[2][2].item<float>() == 0);
+  // Of token 1: dw of the third score 2 * 5, of the second 2 * -2: w (dw - mean), and 0 of the
+  // first, which was not taken.
+  const double mean = (5 * 10 - 2 * 4) / 7.0;
+  const at::Tensor& router = fast.gradients.at("layers.0.v.router");
+  CHECK(router[0][0].item<float>() == 0);
+  CHECK(router[1][0].item<float>() == Approx(2 / 7.0 * (-4 - mean)));
+  CHECK(router[2][0].item<float>() == Approx(5 / 7.0 * (10 - mean)));
+  // Both scores of the first expert are taken: it has the token alone, whatever their weights.
+  state["layers.0.v.router"] = at::tensor({log(2), 0.0F, log(5)}).view({3, 1});
+  const Fast alone = run_fast(group, spec, state, tokens.narrow(0, 0, 1).contiguous(),
+                              d_y.narrow(0, 0, 1).contiguous(), 0);
+  CHECK(alone.y[0][2].item<float>() == Approx(2 * 5));
+  CHECK(alone.gradients.at("layers.0.v.router").abs().max().item<float>() < 1e-6F);
+  CHECK(alone.gradients.at("layers.0.v.expert.1.lora_b").item<float>() == 0);
+}
+
 TEST_CASE("mixtures: outputs and gradients are those of plain loops", "[native]") {
   Random random(1, "test: mixtures");
-  for (int round = 0; round < 24; ++round) {
+  for (int round = 0; round < 36; ++round) {
     const Architecture a = small_decoder(1, 8);
     const TensorMap weights = random_weights(a, 1);
     const MapGroup group(a, 0, {Target::kQ, Target::kK, Target::kV}, weights, Precision::kFp32);
     AdapterSpec spec{.rank = 1 + static_cast<int64_t>(random.below(5)), .alpha = 4};
     spec.top_experts = 1 + static_cast<int64_t>(random.below(4));
-    spec.router = round < 12 ? Router::kTokenProjection : Router::kLinear;
+    spec.router = round < 12   ? Router::kTokenProjection
+                  : round < 24 ? Router::kLinear
+                               : Router::kAdaptive;
     const std::vector<std::vector<int32_t>> sets = {{0}, {4, 11}, {0, 1, 2, 3, 9, 10, 21}};
     TensorMap state = random_state(a, spec, sets[round % sets.size()], random);
     const at::Tensor x = random_tensor({5, 8}, 1, random);
     const at::Tensor d_y = random_tensor({5, group.out()}, 1, random);
-    const double balance = round % 2 == 0 ? 0 : 3;
+    const double balance = round % 2 == 0 || spec.router == Router::kAdaptive ? 0 : 3;
     const Fast fast = run_fast(group, spec, state, x, d_y, balance);
     const Rows tokens = rows_of(x);
     for (const MapGroup::Map& map : group.maps()) {
@@ -278,7 +334,7 @@ TEST_CASE("mixtures: outputs and gradients are those of plain loops", "[native]"
 
 TEST_CASE("mixtures: in a transformer as by libtorch's operators", "[native]") {
   int64_t seen = 0;
-  for (uint64_t seed = 0; seed < 25; ++seed) {
+  for (uint64_t seed = 0; seed < 35; ++seed) {
     Random random(seed, "test: mixtures in a transformer");
     Architecture a = small_decoder(1 + static_cast<int64_t>(random.below(3)), 12);
     if (random.below(2) == 0) a = encoder_architecture(a.layers, 12, 2, 20, 32, 20);
@@ -286,7 +342,7 @@ TEST_CASE("mixtures: in a transformer as by libtorch's operators", "[native]") {
     spec.targets = {Target::kQ, Target::kV, Target::kO, Target::kDown};
     if (a.activation == Activation::kSwiGlu) spec.targets.push_back(Target::kGate);
     spec.top_experts = 1 + static_cast<int64_t>(random.below(3));
-    if (seed >= 15) spec.router = Router::kLinear;
+    if (seed >= 15) spec.router = seed < 25 ? Router::kLinear : Router::kAdaptive;
     const TensorMap weights = random_weights(a, seed);
     TensorMap state = random_state(a, spec, {1, 4, 7, 30}, random);
     // Clients differ by map; a linear router has an output for each expert.
@@ -310,7 +366,7 @@ TEST_CASE("mixtures: in a transformer as by libtorch's operators", "[native]") {
       packed.add(ids, {});
     }
     const at::Tensor d_hidden = random_tensor({packed.tokens(), a.width}, 1, random);
-    const double balance = 0.7;
+    const double balance = spec.router == Router::kAdaptive ? 0 : 0.7;
 
     const Trunk trunk(a, weights);
     TrunkPass pass(trunk, spec, state);
@@ -332,12 +388,13 @@ TEST_CASE("mixtures: in a transformer as by libtorch's operators", "[native]") {
       if (gradients.contains(name)) inputs.push_back(exact[name]);
     }
     Adapters adapters(a, spec, exact);
-    adapters.collect_balance(batch.real);
+    if (balance > 0) adapters.collect_balance(batch.real);
     const at::Tensor all = Transformer(a, exact_weights).hidden(batch, adapters);
     const at::Tensor real =
         all.reshape({-1, a.width}).index({batch.real.reshape({-1})});  // [tokens, width]
     CHECK(((fast - real).norm() / real.norm()).item<double>() < 1e-5);
-    const at::Tensor loss = (real * d_hidden.to(at::kDouble)).sum() + balance * adapters.balance();
+    at::Tensor loss = (real * d_hidden.to(at::kDouble)).sum();
+    if (balance > 0) loss = loss + balance * adapters.balance();
     const auto expected = torch::autograd::grad({loss}, inputs);
     size_t i = 0;
     for (const auto& [name, gradient] : gradients) {
