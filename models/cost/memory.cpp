@@ -62,6 +62,11 @@ Memory training_memory(const nn::Architecture& architecture, const TrainingPlan&
                              : tokens * static_cast<double>(architecture.vocabulary);
   memory.working_bytes =
       layer + size * (tokens * static_cast<double>(architecture.width) + 2 * outputs);
+  // Models side by side: the weights once, the rest of each, as their outputs meet in the loss.
+  for (double* bytes : {&memory.adapters_bytes, &memory.gradients_bytes, &memory.optimizer_bytes,
+                        &memory.activations_bytes, &memory.working_bytes}) {
+    *bytes *= static_cast<double>(plan.models);
+  }
   return memory;
 }
 

@@ -103,6 +103,7 @@ void check_plan(const nn::Architecture& architecture, const TrainingPlan& plan) 
         plan.prompt.tokens > 0 ? fmt::format(" and {} of the prompt", plan.prompt.tokens) : "",
         architecture.max_tokens));
   }
+  ensure(plan.models >= 1, "a plan of no model");
   if (plan.head_outputs < 0) {
     throw InputError(fmt::format("{} head outputs: 0 or more is needed", plan.head_outputs));
   }

@@ -27,6 +27,9 @@ struct TrainingPlan {
   // Of a soft prompt, trained beside: its tokens come on top of `sequence_tokens`, and its gradient
   // goes down through all layers.
   nn::PromptSpec prompt{};
+  // Trained side by side on the same rows and the same frozen weights, each with what this plan
+  // trains (FedAPEN's two).
+  int64_t models = 1;
   int64_t batch_rows = 0;       // sequences a step
   int64_t sequence_tokens = 0;  // tokens a sequence, padding included
   // Classes of a trained linear head on one vector a row; 0: language modelling, the frozen

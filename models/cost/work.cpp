@@ -71,19 +71,6 @@ bool contains(const std::vector<Target>& targets, Target target) {
   return std::find(targets.begin(), targets.end(), target) != targets.end();
 }
 
-// Of a module's experts: all, trained ones, those that a token goes to.
-struct ExpertSizes {
-  double count = 0, trained = 0, chosen = 0;
-};
-
-ExpertSizes experts_at(const TrainingPlan& plan, int64_t layer, Target target) {
-  const auto found = plan.experts.find({layer, target});
-  if (found == plan.experts.end()) return {};
-  const int64_t all = found->second + plan.frozen_experts;
-  return {static_cast<double>(all), static_cast<double>(found->second),
-          static_cast<double>(std::min(all, plan.top_experts))};
-}
-
 // Of one pass through all A, the router, the scores <e_i, t>, the chosen B; and the share of the
 // experts that is trained. A linear router's products are the scores.
 struct ExpertFlops {
@@ -93,15 +80,20 @@ struct ExpertFlops {
 
 ExpertFlops expert_flops(const TrainingPlan& plan, int64_t layer, const Sizes& s, const Map& map,
                          double rank) {
-  const ExpertSizes experts = experts_at(plan, layer, map.target);
-  if (experts.count == 0) return {};
+  const auto found = plan.experts.find({layer, map.target});
+  if (found == plan.experts.end() || found->second == 0) return {};
+  const auto trained = static_cast<double>(found->second);
+  const int64_t all = found->second + plan.frozen_experts;
+  const auto count = static_cast<double>(all);
+  const auto chosen = static_cast<double>(nn::taken_scores(plan.router, all, plan.top_experts));
   const double one = 2 * s.tokens * rank;
-  const bool linear = plan.router == nn::Router::kLinear;
-  return {.a = one * experts.count * map.in,
-          .router = linear ? 2 * s.tokens * experts.count * map.in : one * map.in,
-          .scores = linear ? 0 : one * experts.count,
-          .b = one * experts.chosen * map.out,
-          .trained = experts.trained / experts.count};
+  const auto router_rows =
+      static_cast<double>(nn::router_rows(plan.router, static_cast<int64_t>(rank), all));
+  return {.a = one * count * map.in,
+          .router = 2 * s.tokens * router_rows * map.in,
+          .scores = plan.router == nn::Router::kTokenProjection ? one * count : 0,
+          .b = one * chosen * map.out,
+          .trained = trained / count};
 }
 
 // The router is always trained, so the chosen B are gone back through, and the scores' t. Frozen
@@ -271,17 +263,18 @@ Work step_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
   // Gradient, value and moments of each trained parameter, read and written.
   work.memory_bytes += 2 * s.bytes * static_cast<double>(2 + plan.optimizer_moments) *
                        static_cast<double>(trained_parameters(architecture, plan));
-  return work;
+  return work * static_cast<double>(plan.models);
 }
 
 Work inference_work(const nn::Architecture& architecture, const TrainingPlan& plan) {
   check_plan(architecture, plan);
   const Sizes s = sizes_of(architecture, plan);
   Work work = base_forward(architecture, plan, s);
-  if (plan.full_tuning || plan.depth == 0) return work;
-  work.forward_flops += adapter_forward_flops(architecture, plan, s);
-  work.memory_bytes += s.bytes * static_cast<double>(all_adapter_parameters(architecture, plan));
-  return work;
+  if (!plan.full_tuning && plan.depth > 0) {
+    work.forward_flops += adapter_forward_flops(architecture, plan, s);
+    work.memory_bytes += s.bytes * static_cast<double>(all_adapter_parameters(architecture, plan));
+  }
+  return work * static_cast<double>(plan.models);
 }
 
 Work forward_work(const nn::Architecture& architecture, int64_t batch_rows, int64_t tokens,

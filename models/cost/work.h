@@ -24,8 +24,9 @@
 // A soft prompt's tokens are tokens as others; under it the input gradients of all layers are
 // computed, and its encoder adds 2 tokens in out for each of its maps forward and twice that
 // backward. Causal attention is counted as full, because plain kernels compute the whole square and
-// mask it. Elementwise work (norms, activations, softmax, optimiser) has no FLOPs here: it is
-// limited by memory, and is in the bytes.
+// mask it. Of models side by side (plan.h) each takes as much as one alone. Elementwise work
+// (norms, activations, softmax, optimiser) has no FLOPs here: it is limited by memory, and is in
+// the bytes.
 //
 // Memory traffic, in bytes of `bytes_per_element`, one step:
 //   weights      every linear map and the head once forward; once more for each input gradient;
@@ -56,6 +57,9 @@ struct Work {
     backward_flops += more.backward_flops;
     memory_bytes += more.memory_bytes;
     return *this;
+  }
+  Work operator*(double times) const {
+    return {times * forward_flops, times * backward_flops, times * memory_bytes};
   }
 };
 

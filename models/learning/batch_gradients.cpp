@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "models/common/error.h"
+#include "models/learning/ensemble.h"
 #include "models/learning/loss.h"
 #include "models/nn/torch.h"
 
@@ -12,20 +14,11 @@ namespace {
 
 constexpr int64_t kKeptPrefixBytes = int64_t{256} << 20;  // a worker
 
-class FastGradients : public BatchGradients {
+// A batch in parts that go through the layers together.
+class InParts : public BatchGradients {
  public:
-  FastGradients(const LearningTask& task, const nn::TensorMap& tensors, int64_t depth,
-                const std::vector<std::vector<int32_t>>& batches, double load_balance)
-      : task_(task),
-        tensors_(tensors),
-        load_balance_(load_balance),
-        layers_below_(task.trunk->architecture().layers - depth),
-        pass_(*task.trunk, task.adapter, tensors) {
-    if (layers_below_ == 0) return;  // embeddings alone are not worth keeping
-    for (const auto& batch : batches) {
-      for (const int32_t row : batch) ++left_[row];
-    }
-  }
+  InParts(const LearningTask& task, double load_balance)
+      : task_(task), load_balance_(load_balance) {}
 
   BatchLoss operator()(std::span<const int32_t> rows, nn::TensorMap& gradients) override {
     const auto encoded = rows_of(*task_.train, rows);
@@ -47,19 +40,53 @@ class FastGradients : public BatchGradients {
     return {sum.mean / targets, sum.mean_square / targets};
   }
 
-  int64_t buffer_bytes() const override {
-    return pass_.buffer_bytes() + arena_.bytes() + most_kept_bytes_;
-  }
-
- private:
+ protected:
   // Of a target's loss, and of a token's part of the load-balance loss.
   struct Weights {
     double target, token;
   };
 
   // Adds the losses of a part of the batch to `sum`.
+  virtual void part(std::span<const int32_t> rows, std::span<const EncodedRow* const> encoded,
+                    const Weights& weights, nn::TensorMap& gradients, nn::Onto onto,
+                    BatchLoss& sum) = 0;
+
+  static void add(const TargetLosses& losses, BatchLoss& sum) {
+    double mean = 0;
+    for (const double loss : losses.losses) {
+      mean += loss;
+      sum.mean_square += loss * loss;
+    }
+    sum.mean += mean;
+  }
+
+  const LearningTask& task_;
+  const double load_balance_;
+  nn::Arena arena_;
+};
+
+class FastGradients : public InParts {
+ public:
+  FastGradients(const LearningTask& task, const nn::TensorMap& tensors, int64_t depth,
+                const std::vector<std::vector<int32_t>>& batches, double load_balance)
+      : InParts(task, load_balance),
+        tensors_(tensors),
+        layers_below_(task.trunk->architecture().layers - depth),
+        pass_(*task.trunk, task.adapter, tensors) {
+    if (layers_below_ == 0) return;  // embeddings alone are not worth keeping
+    for (const auto& batch : batches) {
+      for (const int32_t row : batch) ++left_[row];
+    }
+  }
+
+  int64_t buffer_bytes() const override {
+    return pass_.buffer_bytes() + arena_.bytes() + most_kept_bytes_;
+  }
+
+ private:
   void part(std::span<const int32_t> rows, std::span<const EncodedRow* const> encoded,
-            const Weights& weights, nn::TensorMap& gradients, nn::Onto onto, BatchLoss& sum) {
+            const Weights& weights, nn::TensorMap& gradients, nn::Onto onto,
+            BatchLoss& sum) override {
     const Examples examples = make_examples(encoded, task_.train->has_responses());
     const int64_t width = task_.trunk->architecture().width;
     arena_.rewind({});
@@ -67,17 +94,11 @@ class FastGradients : public BatchGradients {
     const nn::Matrix hidden =
         pass_.layers_above(examples.rows, layers_below_, stream, /*record=*/true);
     const nn::Matrix d_hidden = arena_.matrix(examples.rows.tokens(), width);
-    const TargetLosses result =
-        target_losses_backward(*task_.trunk, tensors_, examples, hidden, weights.target, d_hidden,
-                               gradients, onto, arena_);
+    add(target_losses_backward(*task_.trunk, tensors_, examples, hidden, weights.target,
+                               {d_hidden, gradients, onto}, arena_),
+        sum);
     pass_.backward(d_hidden, gradients, onto,
                    weights.token * static_cast<double>(examples.rows.tokens()));
-    double losses = 0;
-    for (const double loss : result.losses) {
-      losses += loss;
-      sum.mean_square += loss * loss;
-    }
-    sum.mean += losses;
   }
 
   // The residual stream before the first trained layer.
@@ -134,18 +155,72 @@ class FastGradients : public BatchGradients {
     return static_cast<int64_t>(values.size() * sizeof(float));
   }
 
-  const LearningTask& task_;
   const nn::TensorMap& tensors_;
-  double load_balance_;
   int64_t layers_below_;
   nn::TrunkPass pass_;
-  nn::Arena arena_;
   std::map<int32_t, int64_t> left_;  // how often a row is still to come
   std::map<int32_t, std::vector<float>> kept_;
   int64_t kept_bytes_ = 0, most_kept_bytes_ = 0;
 };
 
+// Both models of an ensemble, each through all layers: what lies below the trained ones may differ.
+class EnsembleGradients : public InParts {
+ public:
+  EnsembleGradients(const LearningTask& task, const nn::TensorMap& tensors, int64_t depth)
+      : InParts(task, 0),
+        weight_(private_weight(tensors).value()),
+        layers_below_(task.trunk->architecture().layers - depth),
+        shared_(task, tensors, Member::kShared),
+        own_(task, tensors, Member::kPrivate) {}
+
+  int64_t buffer_bytes() const override {
+    return shared_.pass.buffer_bytes() + own_.pass.buffer_bytes() + arena_.bytes();
+  }
+
+ private:
+  struct Model {
+    Model(const LearningTask& task, const nn::TensorMap& state, Member member)
+        : tensors(member_of(state, member)), pass(*task.trunk, task.adapter, tensors) {}
+    const nn::TensorMap tensors;
+    nn::TrunkPass pass;
+  };
+
+  void part(std::span<const int32_t>, std::span<const EncodedRow* const> encoded,
+            const Weights& weights, nn::TensorMap& gradients, nn::Onto onto,
+            BatchLoss& sum) override {
+    const Examples examples = make_examples(encoded, task_.train->has_responses());
+    arena_.rewind({});
+    nn::TensorMap of_shared = member_of(gradients, Member::kShared);
+    nn::TensorMap of_own = member_of(gradients, Member::kPrivate);
+    const Readout shared = readout(shared_, examples), own = readout(own_, examples);
+    const int64_t tokens = examples.rows.tokens(), width = task_.trunk->architecture().width;
+    const nn::Matrix d_shared = arena_.matrix(tokens, width), d_own = arena_.matrix(tokens, width);
+    add(mutual_losses_backward(shared, own, weight_, examples, weights.target,
+                               {d_shared, of_shared, onto}, {d_own, of_own, onto}, arena_),
+        sum);
+    shared_.pass.backward(d_shared, of_shared, onto);
+    own_.pass.backward(d_own, of_own, onto);
+  }
+
+  Readout readout(Model& model, const Examples& examples) {
+    const nn::Matrix stream = model.pass.layers_below(examples.rows, layers_below_);
+    const nn::Matrix hidden =
+        model.pass.layers_above(examples.rows, layers_below_, stream, /*record=*/true);
+    return {*task_.trunk, model.tensors, examples, hidden, arena_};
+  }
+
+  const float weight_;
+  const int64_t layers_below_;
+  Model shared_, own_;
+};
+
 }  // namespace
+
+std::unique_ptr<BatchGradients> make_ensemble_gradients(const LearningTask& task,
+                                                        const nn::TensorMap& tensors,
+                                                        int64_t depth) {
+  return std::make_unique<EnsembleGradients>(task, tensors, depth);
+}
 
 std::unique_ptr<BatchGradients> make_fast_gradients(
     const LearningTask& task, const nn::TensorMap& tensors, int64_t depth,

@@ -34,6 +34,12 @@ std::unique_ptr<BatchGradients> make_fast_gradients(
     const LearningTask& task, const nn::TensorMap& tensors, int64_t depth,
     const std::vector<std::vector<int32_t>>& batches, double load_balance = 0);
 
+// Likewise of both models of an ensemble (ensemble.h), by mutual_losses_backward(); the loss is the
+// ensemble's. Their tensors may change in place, and lambda does not.
+std::unique_ptr<BatchGradients> make_ensemble_gradients(const LearningTask& task,
+                                                        const nn::TensorMap& tensors,
+                                                        int64_t depth);
+
 // At least one, and otherwise as many of the first rows as have this many tokens together.
 size_t rows_within(std::span<const EncodedRow* const> rows, int64_t tokens);
 

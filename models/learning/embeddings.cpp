@@ -11,14 +11,6 @@ namespace fedclock::learning {
 
 namespace {
 
-// The fast path runs on the CPU, wherever training does.
-std::shared_ptr<const nn::Trunk> trunk_of(const LearningTask& task) {
-  if (task.trunk) return task.trunk;
-  nn::TensorMap weights;
-  for (const auto& [name, tensor] : *task.weights) weights[name] = tensor.cpu();
-  return std::make_shared<const nn::Trunk>(task.architecture(), weights);
-}
-
 // Of `size` values from `first` on.
 double norm_of(const std::vector<double>& values, size_t first, size_t size) {
   double sum = 0;

@@ -7,6 +7,7 @@
 #include "models/common/error.h"
 #include "models/learning/batch_gradients.h"
 #include "models/learning/decode.h"
+#include "models/learning/ensemble.h"
 #include "models/learning/loss.h"
 #include "models/learning/reference.h"
 #include "models/learning/rouge.h"
@@ -15,11 +16,18 @@ namespace fedclock::learning {
 
 namespace {
 
-// The base with the state's adapters, and what reads its hidden states.
+// The base with the state's adapters, and what reads its hidden states; of an ensemble both models.
 class Evaluation {
  public:
-  Evaluation(const LearningTask& task, const nn::TensorMap& state) : task_(task), state_(state) {
-    if (task.trunk) pass_.emplace(*task.trunk, task.adapter, state);
+  Evaluation(const LearningTask& task, const nn::TensorMap& state)
+      : task_(task), state_(state), weight_(private_weight(state)) {
+    if (!task.trunk) return;
+    if (weight_) {
+      shared_ = member_of(state, Member::kShared);
+      own_ = member_of(state, Member::kPrivate);
+      own_pass_.emplace(*task.trunk, task.adapter, own_);
+    }
+    pass_.emplace(*task.trunk, task.adapter, weight_ ? shared_ : state);
   }
 
   // How many of the first rows go through the layers together: on the CPU few enough to stay in
@@ -32,15 +40,25 @@ class Evaluation {
   TargetLosses losses(std::span<const EncodedRow* const> rows) {
     if (!pass_) return reference_losses(task_, state_, rows);
     const Examples examples = make_examples(rows, task_.train->has_responses());
-    return target_losses(*task_.trunk, state_, examples, pass_->hidden(examples.rows), arena_);
+    const nn::Matrix hidden = pass_->hidden(examples.rows);
+    if (!weight_) return target_losses(*task_.trunk, state_, examples, hidden, arena_);
+    arena_.rewind({});
+    const Readout shared(*task_.trunk, shared_, examples, hidden, arena_);
+    const Readout own(*task_.trunk, own_, examples, own_pass_->hidden(examples.rows), arena_);
+    return ensemble_losses(shared, own, *weight_, examples, arena_);
   }
 
-  int64_t buffer_bytes() const { return pass_ ? pass_->buffer_bytes() + arena_.bytes() : 0; }
+  int64_t buffer_bytes() const {
+    if (!pass_) return 0;
+    return pass_->buffer_bytes() + (own_pass_ ? own_pass_->buffer_bytes() : 0) + arena_.bytes();
+  }
 
  private:
   const LearningTask& task_;
   const nn::TensorMap& state_;
-  std::optional<nn::TrunkPass> pass_;
+  const std::optional<float> weight_;  // of an ensemble's private model
+  nn::TensorMap shared_, own_;         // its models
+  std::optional<nn::TrunkPass> pass_, own_pass_;
   nn::Arena arena_;
 };
 

@@ -33,9 +33,9 @@ Function only(const Share& share);
 // of another; nothing else.
 Function renamed(int32_t expert, int32_t to);
 
-// (mean, state) -> (all mean - own state) / (all - own): where `mean` is that of states whose weights'
-// sum is `all`, of which `state` has `own`, the mean of the others. Of the mean's tensors those that
-// the state has too, of one shape.
+// (mean, state) -> (all mean - own state) / (all - own): where `mean` is that of states whose
+// weights' sum is `all`, of which `state` has `own`, the mean of the others. Of the mean's tensors
+// those that the state has too, of one shape.
 Function mean_without(double own, double all);
 
 // (below, above) -> all tensors of both; those of `above` where both have one of a name.
@@ -121,6 +121,27 @@ struct EmbeddingNoise {
 // the largest mean of a single row has, where it is longer. After the official code, which takes
 // the norm of a batch's sum for that bound.
 Function mean_embeddings(const Rows& rows, const EmbeddingNoise& noise = {});
+
+// FedLEASE (2509.15087): (state 1, ..., state n) -> numbers: of each pair i < j, by i and then by
+// j, the mean over their adapters of 1 - cos(B_i, B_j), the angle being that of all elements; 1
+// where one of them is 0 or not finite.
+Function b_distances();
+
+// FedAPEN (KDD 2023, ensemble.h): (shared, private[, weight]) -> both in one state, with lambda 1/2
+// where no weight is given, and the same of a state.
+Function ensemble();
+// (ensemble) -> its shared model's tensors, or its private one's, by their own names.
+Function shared_model();
+Function private_model();
+// (ensemble) -> its weight after so many passes over these training rows, in their order, of Adam
+// steps (betas 0.9 and 0.999) on the ensemble's loss, each followed by a cut to 0 to 1; it goes on
+// from the steps before. Numbers: lambda.
+struct WeightSettings {
+  int64_t epochs = 10;
+  int64_t batch_rows = 16;
+  double learning_rate = 1e-3;
+};
+Function learned_weight(const Rows& rows, const WeightSettings& settings);
 
 // HetLoRA's tail: (state) -> numbers: sum over adapters of ||B[:, keep:]||_F ||A[keep:, :]||_F with
 // `keep` rows of each adapter kept.

@@ -97,6 +97,7 @@ Digest task_name(const LearnerSpec& spec) {
   if (prompt != nn::PromptSpec()) name.add("prompt").add(prompt.tokens).add(prompt.encoder);
   if (spec.adapter.top_experts != nn::AdapterSpec().top_experts) name.add(spec.adapter.top_experts);
   if (spec.adapter.router == nn::Router::kLinear) name.add("linear router");
+  if (spec.adapter.router == nn::Router::kAdaptive) name.add("adaptive router");
   return name.finish();
 }
 
@@ -119,6 +120,7 @@ Digest train_name(const Digest& task, const std::vector<Graph::Handle>& inputs,
   name.add(job.learning_rate).add(job.seed).add(job.round).add(job.part).add(job.client);
   name.add(job.proximal_mu).add(job.tail_lambda).add(job.tail_keep).add(job.has_controls);
   if (job.load_balance != 0) name.add(job.load_balance);
+  if (job.ensemble) name.add("ensemble");
   return name.finish();
 }
 

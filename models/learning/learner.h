@@ -44,6 +44,9 @@ struct TrainJob {
   // SCAFFOLD (1910.06378): train() has c and c_i as further inputs, and each gradient is corrected
   // by c - c_i.
   bool has_controls = false;
+  // FedAPEN (KDD 2023): the start is an ensemble (ensemble.h), whose two models are trained
+  // together, each also on the other's predictions and on both; the losses told are the ensemble's.
+  bool ensemble = false;
   // FedAMoLE (2411.19128): the loss has this times the load-balance losses of all modules with
   // experts besides, over tokens that go through the layers together (at most kTokensAtOnce of
   // learning_task.h; a batch's parts are weighted by their tokens).

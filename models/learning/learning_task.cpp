@@ -23,4 +23,11 @@ void LearningTask::set_base(const nn::Architecture& architecture, const nn::Tens
   trunk = nullptr;
 }
 
+std::shared_ptr<const nn::Trunk> trunk_of(const LearningTask& task) {
+  if (task.trunk) return task.trunk;
+  nn::TensorMap weights;
+  for (const auto& [name, tensor] : *task.weights) weights[name] = tensor.cpu();
+  return std::make_shared<const nn::Trunk>(task.architecture(), weights);
+}
+
 }  // namespace fedclock::learning

@@ -33,4 +33,7 @@ struct LearningTask {
                 nn::Precision precision = nn::Precision::kFp32, Device device = Device::kCpu);
 };
 
+// The fast path, on the CPU wherever training runs: the task's own, or one that is made.
+std::shared_ptr<const nn::Trunk> trunk_of(const LearningTask& task);
+
 }  // namespace fedclock::learning

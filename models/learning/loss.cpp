@@ -13,7 +13,7 @@ namespace {
 using nn::Matrix;
 using nn::matrix_of;
 
-// States whose vocabulary scores exist at the same time: bounds the memory of large vocabularies.
+// States whose vocabulary scores exist at the same time.
 constexpr int64_t kStatesAtOnce = 256;
 
 // What the head sees of each row [rows, width].
@@ -59,83 +59,34 @@ void sum_rows(const Matrix& values, nn::Onto onto, float* columns) {
   }
 }
 
-// Where gradients go; none: losses alone.
-struct Gradients {
-  float weight;
-  Matrix d_hidden;
-  nn::TensorMap& of_tensors;
-  nn::Onto onto;
-};
-
-TargetLosses classes(const nn::Trunk& trunk, const nn::TensorMap& tensors, const Examples& examples,
-                     const Matrix& hidden, const Gradients* gradients, nn::Arena& arena) {
-  const nn::Kind kind = trunk.architecture().kind;
-  const Matrix head = matrix_of(tensors.at("head.weight"));  // [classes, width]
-  const Matrix states = pooled(kind, examples.rows, hidden, arena);
-  const Matrix scores = arena.matrix(states.rows, head.rows);
-  multiply(states, head.t(), scores);
-  nn::add_bias(scores.rows, scores.columns, tensors.at("head.bias").data_ptr<float>(), scores.data);
-  TargetLosses result;
-  result.losses.resize(examples.targets.size());
-  result.correct = nn::cross_entropy(scores.rows, scores.columns, examples.targets.data(),
-                                     gradients == nullptr ? 0 : gradients->weight,
-                                     gradients != nullptr, scores.data, result.losses.data());
-  if (gradients == nullptr) return result;
-  const auto found = gradients->of_tensors.find("head.weight");
-  if (found != gradients->of_tensors.end()) {
-    multiply(scores.t(), states, matrix_of(found->second), 1, gradients->onto);
-  }
-  const auto bias = gradients->of_tensors.find("head.bias");
-  if (bias != gradients->of_tensors.end()) {
-    sum_rows(scores, gradients->onto, bias->second.data_ptr<float>());
-  }
-  const Matrix d_states = arena.matrix(states.rows, states.columns);
-  multiply(scores, head, d_states);
-  pooled_backward(kind, examples.rows, d_states, gradients->d_hidden);
-  return result;
-}
-
-TargetLosses responses(const nn::Trunk& trunk, const Examples& examples, const Matrix& hidden,
-                       const Gradients* gradients, nn::Arena& arena) {
-  const nn::ConstMatrix embedding = trunk.output_embedding();  // [vocabulary, width]
+// Rows [n, width] of the states that the targets are predicted from.
+Matrix gathered(const Examples& examples, const Matrix& hidden, nn::Arena& arena) {
   const auto count = static_cast<int64_t>(examples.targets.size());
-  TargetLosses result;
-  result.losses.resize(examples.targets.size());
-  if (gradients != nullptr) {
-    std::fill_n(gradients->d_hidden.data, hidden.rows * hidden.columns, 0.0F);
+  const Matrix states = arena.matrix(count, hidden.columns);
+  for (int64_t i = 0; i < count; ++i) {
+    std::copy_n(hidden.row_range(examples.places[i], 1).data, hidden.columns,
+                states.row_range(i, 1).data);
   }
-  const int64_t most = std::min(kStatesAtOnce, count);
-  const Matrix all_states = arena.matrix(most, hidden.columns);
-  const Matrix all_scores = arena.matrix(most, embedding.rows);
-  for (int64_t begin = 0; begin < count; begin += kStatesAtOnce) {
-    const int64_t n = std::min(kStatesAtOnce, count - begin);
-    const Matrix states = all_states.row_range(0, n), scores = all_scores.row_range(0, n);
-    for (int64_t i = 0; i < n; ++i) {
-      std::copy_n(hidden.row_range(examples.places[begin + i], 1).data, hidden.columns,
-                  states.row_range(i, 1).data);
-    }
-    multiply(states, embedding.t(), scores);
-    result.correct +=
-        nn::cross_entropy(n, scores.columns, examples.targets.data() + begin,
-                          gradients == nullptr ? 0 : gradients->weight, gradients != nullptr,
-                          scores.data, result.losses.data() + begin);
-    if (gradients == nullptr) continue;
-    multiply(scores, embedding, states);  // the states' gradients
-    for (int64_t i = 0; i < n; ++i) {
-      std::copy_n(states.row_range(i, 1).data, hidden.columns,
-                  gradients->d_hidden.row_range(examples.places[begin + i], 1).data);
-    }
-  }
-  return result;
+  return states;
 }
 
 TargetLosses losses_of(const nn::Trunk& trunk, const nn::TensorMap& tensors,
-                       const Examples& examples, const Matrix& hidden, const Gradients* gradients,
-                       nn::Arena& arena) {
+                       const Examples& examples, const Matrix& hidden, double weight,
+                       const ReadoutGradients* gradients, nn::Arena& arena) {
   const nn::Arena::Mark mark = arena.mark();
-  TargetLosses result = examples.has_responses()
-                            ? responses(trunk, examples, hidden, gradients, arena)
-                            : classes(trunk, tensors, examples, hidden, gradients, arena);
+  const Readout readout(trunk, tensors, examples, hidden, arena);
+  const int64_t count = readout.targets(), most = std::min(readout.at_once(), count);
+  const Matrix all_scores = arena.matrix(most, readout.columns());
+  TargetLosses result;
+  result.losses.resize(examples.targets.size());
+  for (int64_t first = 0; first < count; first += most) {
+    const Matrix scores = all_scores.row_range(0, std::min(most, count - first));
+    readout.scores(first, scores);
+    result.correct += nn::cross_entropy(
+        scores.rows, scores.columns, examples.targets.data() + first, static_cast<float>(weight),
+        gradients != nullptr, scores.data, result.losses.data() + first);
+    if (gradients != nullptr) readout.backward(first, scores, *gradients, arena);
+  }
   arena.rewind(mark);
   return result;
 }
@@ -162,17 +113,63 @@ Examples make_examples(std::span<const EncodedRow* const> rows, bool responses) 
   return examples;
 }
 
+Readout::Readout(const nn::Trunk& trunk, const nn::TensorMap& tensors, const Examples& examples,
+                 const Matrix& hidden, nn::Arena& arena)
+    : kind_(trunk.architecture().kind), examples_(examples) {
+  if (examples.has_responses()) {
+    states_ = gathered(examples, hidden, arena);
+    weights_ = trunk.output_embedding();
+  } else {
+    states_ = pooled(kind_, examples.rows, hidden, arena);
+    weights_ = matrix_of(tensors.at("head.weight"));
+    bias_ = tensors.at("head.bias").data_ptr<float>();
+  }
+}
+
+int64_t Readout::at_once() const {
+  return examples_.has_responses() ? kStatesAtOnce : std::max<int64_t>(1, targets());
+}
+
+void Readout::scores(int64_t first, const Matrix& scores) const {
+  multiply(states_.row_range(first, scores.rows), weights_.t(), scores);
+  if (bias_ != nullptr) nn::add_bias(scores.rows, scores.columns, bias_, scores.data);
+}
+
+void Readout::backward(int64_t first, const Matrix& d_scores, const ReadoutGradients& gradients,
+                       nn::Arena& arena) const {
+  const nn::Arena::Mark mark = arena.mark();
+  const Matrix& d_hidden = gradients.d_hidden;
+  const Matrix d_states = arena.matrix(d_scores.rows, states_.columns);
+  multiply(d_scores, weights_, d_states);
+  if (examples_.has_responses()) {
+    if (first == 0) std::fill_n(d_hidden.data, d_hidden.rows * d_hidden.columns, 0.0F);
+    for (int64_t i = 0; i < d_states.rows; ++i) {
+      std::copy_n(d_states.row_range(i, 1).data, d_states.columns,
+                  d_hidden.row_range(examples_.places[first + i], 1).data);
+    }
+  } else {
+    const auto weight = gradients.of_tensors.find("head.weight");
+    if (weight != gradients.of_tensors.end()) {
+      multiply(d_scores.t(), states_, matrix_of(weight->second), 1, gradients.onto);
+    }
+    const auto bias = gradients.of_tensors.find("head.bias");
+    if (bias != gradients.of_tensors.end()) {
+      sum_rows(d_scores, gradients.onto, bias->second.data_ptr<float>());
+    }
+    pooled_backward(kind_, examples_.rows, d_states, d_hidden);
+  }
+  arena.rewind(mark);
+}
+
 TargetLosses target_losses(const nn::Trunk& trunk, const nn::TensorMap& tensors,
                            const Examples& examples, const Matrix& hidden, nn::Arena& arena) {
-  return losses_of(trunk, tensors, examples, hidden, nullptr, arena);
+  return losses_of(trunk, tensors, examples, hidden, 0, nullptr, arena);
 }
 
 TargetLosses target_losses_backward(const nn::Trunk& trunk, const nn::TensorMap& tensors,
                                     const Examples& examples, const Matrix& hidden, double weight,
-                                    Matrix d_hidden, nn::TensorMap& gradients,
-                                    nn::Onto gradients_onto, nn::Arena& arena) {
-  const Gradients wanted{static_cast<float>(weight), d_hidden, gradients, gradients_onto};
-  return losses_of(trunk, tensors, examples, hidden, &wanted, arena);
+                                    const ReadoutGradients& gradients, nn::Arena& arena) {
+  return losses_of(trunk, tensors, examples, hidden, weight, &gradients, arena);
 }
 
 }  // namespace fedclock::learning

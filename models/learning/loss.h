@@ -31,17 +31,51 @@ struct TargetLosses {
   int64_t correct = 0;
 };
 
-// hidden [tokens, width] -> losses by the head in `tensors` ("head.weight" [classes, width],
-// "head.bias" [classes]), on the mean of each row's states (encoder) or its last one (decoder); or,
-// with responses, by the output embedding.
+// Where the gradients of targets go: d_hidden [tokens, width] is overwritten, the head's are
+// written or added where `of_tensors` has them by name.
+struct ReadoutGradients {
+  nn::Matrix d_hidden;
+  nn::TensorMap& of_tensors;
+  nn::Onto onto;
+};
+
+// What a model says of the targets of some examples: by the head in `tensors` ("head.weight"
+// [classes, width], "head.bias" [classes]), on the mean of each row's states (encoder) or its last
+// one (decoder); or, with responses, by the output embedding. Its states lie in the arena; trunk,
+// tensors and examples must outlive it.
+class Readout {
+ public:
+  // hidden [tokens, width]
+  Readout(const nn::Trunk& trunk, const nn::TensorMap& tensors, const Examples& examples,
+          const nn::Matrix& hidden, nn::Arena& arena);
+
+  int64_t targets() const { return states_.rows; }
+  int64_t columns() const { return weights_.rows; }  // classes, or the vocabulary
+  // Targets whose scores may exist at the same time: bounds the memory of large vocabularies.
+  int64_t at_once() const;
+
+  // scores [n, columns] <- those of n targets from `first` on.
+  void scores(int64_t first, const nn::Matrix& scores) const;
+  // The gradients of these scores. Call it for all targets, from the first on, at_once() at a time.
+  void backward(int64_t first, const nn::Matrix& d_scores, const ReadoutGradients& gradients,
+                nn::Arena& arena) const;
+
+ private:
+  nn::Kind kind_;
+  const Examples& examples_;
+  nn::Matrix states_;        // [targets, width]
+  nn::ConstMatrix weights_;  // [columns, width]
+  const float* bias_ = nullptr;
+};
+
+// hidden [tokens, width] -> losses.
 TargetLosses target_losses(const nn::Trunk& trunk, const nn::TensorMap& tensors,
                            const Examples& examples, const nn::Matrix& hidden, nn::Arena& arena);
 
-// The same, and the gradients of `weight` times the sum of the losses: d_hidden [tokens, width] is
-// overwritten, the head's are written or added where `gradients` has them by name.
+// The same, and the gradients of `weight` times the sum of the losses.
 TargetLosses target_losses_backward(const nn::Trunk& trunk, const nn::TensorMap& tensors,
                                     const Examples& examples, const nn::Matrix& hidden,
-                                    double weight, nn::Matrix d_hidden, nn::TensorMap& gradients,
-                                    nn::Onto gradients_onto, nn::Arena& arena);
+                                    double weight, const ReadoutGradients& gradients,
+                                    nn::Arena& arena);
 
 }  // namespace fedclock::learning

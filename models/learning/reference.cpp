@@ -2,6 +2,9 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <optional>
+
+#include "models/learning/ensemble.h"
 #include "models/learning/train.h"
 #include "models/nn/torch.h"
 
@@ -9,9 +12,12 @@ namespace fedclock::learning {
 
 namespace {
 
-// log p [n, classes or vocabulary] of each target, and the targets [n] int64.
+// z [n, classes or vocabulary] of each target, and the targets [n] int64.
 struct Scores {
-  at::Tensor log_p, targets;
+  at::Tensor z, targets;
+
+  at::Tensor log_p() const { return at::log_softmax(z, 1); }
+  at::Tensor loss() const { return at::nll_loss(log_p(), targets); }  // mean
 };
 
 // Of the states that predict the targets, in the padded batch: row * tokens + position. [n] int64
@@ -39,7 +45,7 @@ Scores scores_of(const LearningTask& task, const nn::Adapters& adapters,
     scores = at::linear(nn::pooled(task.architecture().kind, hidden, batch.real),
                         tensors.at("head.weight"), tensors.at("head.bias"));
   }
-  return {at::log_softmax(scores, 1), at::tensor(examples.targets, at::kLong).to(device)};
+  return {scores, at::tensor(examples.targets, at::kLong).to(device)};
 }
 
 nn::TensorMap on_device(const nn::TensorMap& tensors, const at::Device& device) {
@@ -48,12 +54,34 @@ nn::TensorMap on_device(const nn::TensorMap& tensors, const at::Device& device) 
   return moved;
 }
 
+Scores scores_of(const LearningTask& task, const nn::TensorMap& tensors,
+                 std::span<const EncodedRow* const> rows,
+                 const std::optional<at::Generator>& dropout = {}) {
+  nn::Adapters adapters(task.architecture(), task.adapter, tensors);
+  if (dropout) adapters.enable_dropout(*dropout);
+  return scores_of(task, adapters, tensors, rows);
+}
+
+// z of an ensemble.
+Scores mixed(double weight, const Scores& own, const Scores& shared) {
+  return {weight * own.z + (1 - weight) * shared.z, own.targets};
+}
+
+// What a model of an ensemble learns by: its own loss, KL(p of the other || its own p), and the
+// ensemble's loss with the other's z held still.
+at::Tensor mutual_loss(const Scores& model, const Scores& other, const Scores& both) {
+  const at::Tensor p = at::softmax(other.z.detach(), 1);
+  const at::Tensor divergence = (p * (p.log() - model.log_p())).sum(1).mean();
+  return model.loss() + divergence + both.loss();
+}
+
 class ReferenceGradients : public BatchGradients {
  public:
   ReferenceGradients(const LearningTask& task, const nn::TensorMap& tensors, const TrainJob& job)
       : task_(task),
         tensors_(tensors),
         load_balance_(job.load_balance),
+        weight_(private_weight(tensors)),
         generator_(at::detail::createCPUGenerator(random_of(job, "dropout").bits64())) {}
 
   BatchLoss operator()(std::span<const int32_t> rows, nn::TensorMap& gradients) override {
@@ -62,30 +90,50 @@ class ReferenceGradients : public BatchGradients {
     for (const auto& [name, gradient] : gradients) {
       inputs.push_back(tensors.at(name).set_requires_grad(true));
     }
-    nn::Adapters adapters(task_.architecture(), task_.adapter, tensors);
-    adapters.enable_dropout(generator_);
     const auto encoded = rows_of(*task_.train, rows);
-    if (load_balance_ > 0) {
-      adapters.collect_balance(make_batch(encoded, task_.pad).to(task_.base->device()).real);
-    }
-    const Scores scores = scores_of(task_, adapters, tensors, encoded);
-    const at::Tensor loss = at::nll_loss(scores.log_p, scores.targets);
-    at::Tensor whole = loss;
-    if (adapters.balance().defined()) whole = loss + load_balance_ * adapters.balance();
-    const auto results = torch::autograd::grad({whole}, inputs);
+    const Losses losses = weight_ ? of_ensemble(tensors, encoded) : of_model(tensors, encoded);
+    const auto results = torch::autograd::grad({losses.whole}, inputs);
     at::NoGradGuard no_gradients;
     size_t i = 0;
     for (auto& [name, gradient] : gradients) gradient.copy_(results[i++]);
-    const at::Tensor own = scores.log_p.gather(1, scores.targets.unsqueeze(1)).to(at::kDouble);
-    return {loss.item<double>(), own.square().mean().item<double>()};
+    const Scores& scores = losses.scores;
+    const at::Tensor own = scores.log_p().gather(1, scores.targets.unsqueeze(1)).to(at::kDouble);
+    return {scores.loss().item<double>(), own.square().mean().item<double>()};
   }
 
   int64_t buffer_bytes() const override { return 0; }
 
  private:
+  struct Losses {
+    at::Tensor whole;  // that is differentiated
+    Scores scores;     // of what is told of
+  };
+
+  Losses of_model(const nn::TensorMap& tensors, std::span<const EncodedRow* const> rows) {
+    nn::Adapters adapters(task_.architecture(), task_.adapter, tensors);
+    adapters.enable_dropout(generator_);
+    if (load_balance_ > 0) {
+      adapters.collect_balance(make_batch(rows, task_.pad).to(task_.base->device()).real);
+    }
+    const Scores scores = scores_of(task_, adapters, tensors, rows);
+    at::Tensor whole = scores.loss();
+    if (adapters.balance().defined()) whole = whole + load_balance_ * adapters.balance();
+    return {whole, scores};
+  }
+
+  Losses of_ensemble(const nn::TensorMap& tensors, std::span<const EncodedRow* const> rows) {
+    const Scores shared = scores_of(task_, member_of(tensors, Member::kShared), rows, generator_);
+    const Scores own = scores_of(task_, member_of(tensors, Member::kPrivate), rows, generator_);
+    const auto still = [](const Scores& of) { return Scores{of.z.detach(), of.targets}; };
+    return {mutual_loss(own, shared, mixed(*weight_, own, still(shared))) +
+                mutual_loss(shared, own, mixed(*weight_, still(own), shared)),
+            still(mixed(*weight_, own, shared))};
+  }
+
   const LearningTask& task_;
   const nn::TensorMap& tensors_;  // read anew at each batch
   double load_balance_;
+  const std::optional<float> weight_;  // of an ensemble's private model
   at::Generator generator_;
 };
 
@@ -93,21 +141,24 @@ class ReferenceGradients : public BatchGradients {
 
 at::Tensor reference_loss(const LearningTask& task, const nn::Adapters& adapters,
                           const nn::TensorMap& tensors, std::span<const EncodedRow* const> rows) {
-  const Scores scores = scores_of(task, adapters, tensors, rows);
-  return at::nll_loss(scores.log_p, scores.targets);
+  return scores_of(task, adapters, tensors, rows).loss();
 }
 
 TargetLosses reference_losses(const LearningTask& task, const nn::TensorMap& tensors,
                               std::span<const EncodedRow* const> rows) {
   at::NoGradGuard no_gradients;
   const nn::TensorMap moved = on_device(tensors, task.base->device());
+  const std::optional<float> weight = private_weight(tensors);
+  const Scores shared = scores_of(task, member_of(moved, Member::kShared), rows);
   const Scores scores =
-      scores_of(task, nn::Adapters(task.architecture(), task.adapter, moved), moved, rows);
+      weight ? mixed(*weight, scores_of(task, member_of(moved, Member::kPrivate), rows), shared)
+             : shared;
+  const at::Tensor log_p = scores.log_p();
   const at::Tensor losses =
-      -scores.log_p.gather(1, scores.targets.unsqueeze(1)).squeeze(1).to(at::kDouble).cpu();
+      -log_p.gather(1, scores.targets.unsqueeze(1)).squeeze(1).to(at::kDouble).cpu();
   const double* begin = losses.data_ptr<double>();
   return {{begin, begin + losses.numel()},
-          (scores.log_p.argmax(1) == scores.targets).sum().item<int64_t>()};
+          (log_p.argmax(1) == scores.targets).sum().item<int64_t>()};
 }
 
 std::unique_ptr<BatchGradients> make_reference_gradients(const LearningTask& task,

@@ -8,6 +8,7 @@
 #include "models/common/random.h"
 #include "models/learning/adapter_names.h"
 #include "models/learning/batch_gradients.h"
+#include "models/learning/ensemble.h"
 #include "models/learning/optimizer.h"
 #include "models/learning/reference.h"
 #include "models/nn/soft_prompt.h"
@@ -90,6 +91,7 @@ class Training {
     ensure(job.has_controls == (controls.size() == 2), "control variates without their job");
     const auto layers = static_cast<size_t>(task.architecture().layers);
     ensure(job.trained.ranks.size() == layers, "a share of another model");
+    ensure(job.ensemble == private_weight(start).has_value(), "an ensemble without its job");
     result_.tensors = start;
     result_.numbers.layer_updates.assign(layers, 0);
     result_.numbers.layer_fisher.assign(layers, 0);
@@ -109,8 +111,10 @@ class Training {
     const auto batches = plan_batches(job_);
     const bool fast = task_.trunk != nullptr && task_.adapter.dropout == 0;
     const auto gradients_of =
-        fast ? make_fast_gradients(task_, result_.tensors, depth(), batches, job_.load_balance)
-             : make_reference_gradients(task_, result_.tensors, job_);
+        !fast ? make_reference_gradients(task_, result_.tensors, job_)
+        : job_.ensemble
+            ? make_ensemble_gradients(task_, result_.tensors, depth())
+            : make_fast_gradients(task_, result_.tensors, depth(), batches, job_.load_balance);
     Optimizer optimizer({.kind = job_.settings.optimizer,
                          .weight_decay = job_.settings.weight_decay,
                          .momentum = job_.settings.momentum,
@@ -141,6 +145,11 @@ class Training {
   }
 
   void add(const std::string& name, size_t layer) {
+    add_one(name, layer);
+    if (job_.ensemble) add_one(private_name(name), layer);
+  }
+
+  void add_one(const std::string& name, size_t layer) {
     const auto found = start_.find(name);
     if (found == start_.end()) return;
     at::Tensor& tensor = result_.tensors[name];

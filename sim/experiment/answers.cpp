@@ -6,6 +6,7 @@
 
 #include "sim/experiment/convert.h"
 #include "sim/experiment/experiment.h"
+#include "sim/scenario/check.h"
 #include "sim/scenario/expert_bounds.h"
 
 namespace fedclock::experiment {
@@ -15,22 +16,63 @@ void Experiment::make_shares(scenario::Problems& problems) {
   initial_share_ = {ranks_};
   client_share_ =
       federation::trained_share(s.federation().local(), initial_share_, adapter_spec(s).targets);
+  require_auxiliary_rows(problems);
   if (!s.federation().assignment().has_experts()) return;
   const v1::ExpertAssignment& answer = s.federation().assignment().experts();
   const auto modules = federation::modules_of(architecture_.layers, adapter_spec(s).targets);
   const auto bounds = scenario::expert_bounds(answer, std::ssize(clients_));
   initial_share_.experts = federation::first_experts(modules, answer.experts());
-  const bool looks = answer.choice() == v1::ExpertAssignment::SCORES;
-  for (size_t client = 0; looks && client < clients_.size(); ++client) {
-    if (!clients_[client].auxiliary_rows->empty()) continue;
-    problems.add("task.partition.min_rows", fmt::format("{}", s.task().partition().min_rows()),
-                 fmt::format("leaves client {} a single training row and none to set aside, by "
-                             "which experts choose: ask for more",
-                             client));
-    break;
-  }
   client_share_.experts =
       federation::first_experts(modules, std::min<int64_t>(bounds.most, answer.experts()));
+}
+
+void Experiment::require_auxiliary_rows(scenario::Problems& problems) const {
+  const v1::Federation& f = scenario().federation();
+  const bool experts_look = f.assignment().has_experts() &&
+                            f.assignment().experts().choice() == v1::ExpertAssignment::SCORES;
+  if (!experts_look && !f.local().has_mutual()) return;
+  const auto none = std::ranges::find_if(
+      clients_, [](const federation::Client& one) { return one.auxiliary_rows->empty(); });
+  if (none == clients_.end()) return;
+  problems.add(
+      "task.partition.min_rows", fmt::format("{}", scenario().task().partition().min_rows()),
+      fmt::format("leaves client {} a single training row and none to set aside, by "
+                  "which {}: ask for more",
+                  none - clients_.begin(),
+                  experts_look ? "experts choose" : "it learns its private model's weight"));
+}
+
+void Experiment::make_workload(scenario::Problems& problems) {
+  const v1::Scenario& s = scenario();
+  ranks_ = federation::global_ranks(s.federation().assignment(), architecture_.layers,
+                                    adapter_spec(s).rank);
+  make_shares(problems);
+  federation::WorkloadSpec spec;
+  const bool other = s.timing().has_architecture();
+  timed_name_ = other ? s.timing().architecture() : model_name();
+  spec.timed = other ? cost::architecture_preset(s.timing().architecture()) : architecture_;
+  spec.learning_layers = architecture_.layers;
+  spec.adapter = adapter_spec(s);
+  spec.head_outputs =
+      scenario::has_responses(s.task()) ? 0 : static_cast<int64_t>(data_.train.classes.size());
+  const v1::Local& local = s.federation().local();
+  spec.batch_rows = s.timing().has_batch_size() ? s.timing().batch_size() : local.batch_size();
+  spec.sequence_tokens =
+      s.timing().has_sequence_tokens() ? s.timing().sequence_tokens() : s.task().max_tokens();
+  spec.bytes_per_element = bytes_per_element(s.timing().precision());
+  spec.optimizer_moments = optimizer_moments(local);
+  spec.models = federation::models_of(local);
+  try {
+    workload_ = std::make_unique<federation::Workload>(spec);
+  } catch (const InputError& error) {
+    problems.add("timing", timed_name_, error.what());
+    return;
+  }
+  if (learning::Share{ranks_}.depth() == 0 && !spec.trains_without_layers()) {
+    problems.add("federation.assignment", "0",
+                 "without a head and without a tuned layer there is nothing to train: tune at "
+                 "least one layer");
+  }
 }
 
 learning::Share Experiment::share_of(int64_t depth) const {

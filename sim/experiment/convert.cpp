@@ -39,6 +39,7 @@ nn::AdapterSpec adapter_spec(const v1::Scenario& scenario) {
     spec.top_experts = 2;  // both
     spec.router = nn::Router::kLinear;
   }
+  if (scenario.federation().local().has_clustered_experts()) spec.router = nn::Router::kAdaptive;
   return spec;
 }
 

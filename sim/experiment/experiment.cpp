@@ -239,38 +239,6 @@ void Experiment::make_clients() {
   }
 }
 
-void Experiment::make_workload(Problems& problems) {
-  const v1::Scenario& s = scenario();
-  ranks_ = federation::global_ranks(s.federation().assignment(), architecture_.layers,
-                                    adapter_spec(s).rank);
-  make_shares(problems);
-  federation::WorkloadSpec spec;
-  const bool other = s.timing().has_architecture();
-  timed_name_ = other ? s.timing().architecture() : model_name();
-  spec.timed = other ? cost::architecture_preset(s.timing().architecture()) : architecture_;
-  spec.learning_layers = architecture_.layers;
-  spec.adapter = adapter_spec(s);
-  spec.head_outputs =
-      scenario::has_responses(s.task()) ? 0 : static_cast<int64_t>(data_.train.classes.size());
-  const v1::Local& local = s.federation().local();
-  spec.batch_rows = s.timing().has_batch_size() ? s.timing().batch_size() : local.batch_size();
-  spec.sequence_tokens =
-      s.timing().has_sequence_tokens() ? s.timing().sequence_tokens() : s.task().max_tokens();
-  spec.bytes_per_element = bytes_per_element(s.timing().precision());
-  spec.optimizer_moments = optimizer_moments(local);
-  try {
-    workload_ = std::make_unique<federation::Workload>(spec);
-  } catch (const InputError& error) {
-    problems.add("timing", timed_name_, error.what());
-    return;
-  }
-  if (learning::Share{ranks_}.depth() == 0 && !spec.trains_without_layers()) {
-    problems.add("federation.assignment", "0",
-                 "without a head and without a tuned layer there is nothing to train: tune at "
-                 "least one layer");
-  }
-}
-
 std::string Experiment::model_name() const {
   return fmt::format("{} of {} layers, width {}",
                      architecture_.kind == nn::Kind::kEncoder ? "encoder" : "decoder",

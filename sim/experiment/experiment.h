@@ -82,6 +82,7 @@ class Experiment {
   void make_clients();
   void make_workload(scenario::Problems& problems);
   void make_shares(scenario::Problems& problems);
+  void require_auxiliary_rows(scenario::Problems& problems) const;
   void time_clients();
   void add_costs(federation::AssignmentInputs& inputs) const;
   std::unique_ptr<platform::Platform> make_platform(kernel::Simulation& simulation) const;

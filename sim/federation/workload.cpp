@@ -131,6 +131,7 @@ cost::TrainingPlan Workload::timed_plan(const learning::Share& trained) const {
   }
   plan.top_experts = spec_.adapter.top_experts;
   plan.prompt = spec_.adapter.prompt;
+  plan.models = spec_.models;
   plan.batch_rows = spec_.batch_rows;
   plan.sequence_tokens = spec_.sequence_tokens;
   plan.head_outputs = spec_.head_outputs;

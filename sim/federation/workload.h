@@ -26,6 +26,7 @@ struct WorkloadSpec {
   int64_t sequence_tokens = 0;  // a row, on the devices
   int64_t bytes_per_element = 4;
   int64_t optimizer_moments = 2;
+  int64_t models = 1;  // that a client trains side by side, each with its share
 
   // Whether there is something to train beside the layers' adapters.
   bool trains_without_layers() const { return head_outputs > 0 || adapter.prompt.tokens > 0; }

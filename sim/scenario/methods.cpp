@@ -110,6 +110,22 @@ v1::Federation fedalt() {
   return answers;
 }
 
+// An expert for each cluster of clients, mixed by an adaptive router (FedLEASE, arXiv 2509.15087).
+v1::Federation fedlease() {
+  v1::Federation answers = fedit();
+  answers.mutable_local()->mutable_clustered_experts();
+  answers.mutable_aggregation()->mutable_mean()->set_weight_by_rows(false);
+  return answers;
+}
+
+// A private and a shared adapter, trained on each other and mixed (FedAPEN, KDD 2023).
+v1::Federation fedapen() {
+  v1::Federation answers = fedit();
+  answers.mutable_local()->mutable_mutual();
+  answers.mutable_aggregation()->mutable_mean()->set_weight_by_rows(false);
+  return answers;
+}
+
 // A proximal term (FedProx, arXiv 1812.06127).
 v1::Federation fedprox() {
   v1::Federation answers = fedit();
@@ -245,6 +261,8 @@ constexpr Method kMethods[] = {
     {"oort", oort},
     {"fedamole", fedamole},
     {"fedalt", fedalt},
+    {"fedlease", fedlease},
+    {"fedapen", fedapen},
     {"fedprompt", fedprompt},
     {"fedptuning", fedptuning},
     {"centralized", centralized},

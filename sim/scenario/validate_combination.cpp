@@ -26,20 +26,20 @@ class Combination {
     check_scaffold();
     check_experts();
     check_prompt();
-    check_rest_of_world();
+    check_own_mixtures();
     check_after_training();
     if (f_.selection().has_all() && f_.schedule().deadline().over_selection() > 1) {
       refuse("federation.schedule.deadline.over_selection",
              "chooses more clients than the selection, which already takes all: select some of "
              "them, or leave it out");
     }
-    const bool head_stays = f_.local().has_shared_a() || f_.local().has_rest_of_world();
+    const bool head_stays = f_.local().has_shared_a() || has_own_mixtures();
     if (head_stays && f_.assignment().uniform().has_depth() &&
         f_.assignment().uniform().depth() == 0) {
       refuse("federation.assignment.uniform.depth",
              fmt::format("0 tunes the head alone, which {} keeps at home: nothing would travel; "
                          "tune a layer",
-                         f_.local().has_shared_a() ? "shared_a" : "rest_of_world"));
+                         kind_of_local()));
     }
     if (f_.local().has_alternating() && merges_stale_updates()) {
       refuse("federation.local",
@@ -66,6 +66,13 @@ class Combination {
     return schedule.has_asynchronous() || schedule.has_buffered() ||
            schedule.deadline().late() == v1::Deadline::USED;
   }
+
+  // Whether each client mixes experts of its own kind: an individual one beside others'.
+  bool has_own_mixtures() const {
+    return f_.local().has_rest_of_world() || f_.local().has_clustered_experts();
+  }
+
+  std::string kind_of_local() const { return answer_at("federation.local"); }
 
   // At the place of an answer that the method gave, and not the scenario, the reason says so.
   void refuse(const std::string& path, const std::string& reason) {
@@ -200,6 +207,11 @@ class Combination {
                          "mean {{}}",
                          why));
     }
+    if (stacked && f_.local().has_mutual()) {
+      refuse(
+          "federation.aggregation",
+          fmt::format("{}, merged into the base of the private model too: write mean {{}}", why));
+    }
     if (stacked && f_.local().has_self_pruning()) {
       refuse("federation.local.self_pruning",
              "compares an adapter's tail before and after training, and stacked begins each round "
@@ -243,7 +255,7 @@ class Combination {
     if (!f_.assignment().has_prompt()) return;
     const v1::Local& local = f_.local();
     if (local.has_frozen_a() || local.has_alternating() || local.has_shared_a() ||
-        local.has_self_pruning() || local.has_rest_of_world()) {
+        local.has_self_pruning() || has_own_mixtures()) {
       refuse("federation.local",
              "is about the factors of adapters, and a soft prompt has none: write plain {}");
     }
@@ -253,25 +265,28 @@ class Combination {
     }
   }
 
-  void check_rest_of_world() {
-    if (!f_.local().has_rest_of_world()) return;
+  void check_own_mixtures() {
+    if (!has_own_mixtures()) return;
+    const std::string kind = kind_of_local();
     const v1::Assignment& assignment = f_.assignment();
     if (!assignment.has_uniform() && !assignment.has_experts() && !assignment.has_prompt()) {
       refuse("federation.assignment",
-             "gives clients adapters of different layers or ranks, and rest_of_world mixes each "
-             "one's with the mean of the others': write uniform {}");
+             fmt::format("gives clients adapters of different layers or ranks, and {} mixes each "
+                         "one's with others': write uniform {{}}",
+                         kind));
     }
     if (!f_.aggregation().has_mean() || f_.aggregation().has_server_optimizer()) {
       refuse("federation.aggregation",
-             "changes what is merged for all, and with rest_of_world each client is sent the mean "
-             "of the others: write mean {}, without server_optimizer");
+             fmt::format("changes what is merged for all, and with {} each client is sent what is "
+                         "merged for it: write mean {{}}, without server_optimizer",
+                         kind));
     }
     if (f_.schedule().has_hierarchical() || merges_stale_updates()) {
-      refuse(
-          "federation.schedule",
-          "merges for groups, or updates of earlier rounds, and rest_of_world trains beside what "
-          "all sent in the round before: write synchronous {}, or a deadline that drops late "
-          "updates");
+      refuse("federation.schedule",
+             fmt::format("merges for groups, or updates of earlier rounds, and {} trains beside "
+                         "what all sent in the round before: write synchronous {{}}, or a deadline "
+                         "that drops late updates",
+                         kind));
     }
     if (assignment.uniform().when_too_large() == v1::UniformAssignment::SHRINK_DEPTH) {
       refuse("federation.assignment.uniform.when_too_large",
@@ -285,14 +300,14 @@ class Combination {
     if (!scenario_.evaluation().after_training()) return;
     const v1::Schedule& schedule = f_.schedule();
     const bool alone = schedule.has_centralized() || schedule.has_local_only();
-    if (alone || f_.local().has_private_beside_shared() || f_.local().has_rest_of_world()) {
+    if (alone || f_.local().has_private_beside_shared() || has_own_mixtures()) {
       refuse("evaluation.after_training",
              fmt::format("is about what clients have before a merge, and {}: leave it out",
                          schedule.has_centralized()  ? "centralised training has no clients"
                          : schedule.has_local_only() ? "local_only never merges"
-                         : f_.local().has_rest_of_world()
-                             ? "rest_of_world measures each client's own adapter beside those of "
-                               "the others"
+                         : has_own_mixtures()
+                             ? kind_of_local() + " measures each client's own adapter beside those "
+                                                 "of the others"
                              : "private_beside_shared measures the private adapter fused with the "
                                "merged one"));
     }
@@ -394,6 +409,9 @@ std::vector<std::string> needs_numbers(const v1::Scenario& scenario) {
   const v1::Assignment& assignment = f.assignment();
   if (assignment.has_experts() && assignment.experts().choice() == v1::ExpertAssignment::SCORES) {
     fields.emplace_back("federation.assignment.experts");
+  }
+  if (f.local().has_clustered_experts()) {
+    fields.emplace_back("federation.local.clustered_experts");
   }
   if (f.local().has_self_pruning()) fields.emplace_back("federation.local.self_pruning");
   return fields;

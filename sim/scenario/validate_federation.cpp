@@ -162,12 +162,28 @@ void check_assignment(const v1::Scenario& scenario, const Fields& assignment, Pr
   check_assignment_against(scenario, model, problems);
 }
 
+void check_mutual(const v1::Scenario& scenario, const Fields& local) {
+  const Fields mutual = local.child("mutual");
+  mutual.within("weight_epochs", 0, 1000);
+  mutual.above("weight_learning_rate", 0, 1);
+  if (scenario.task().auxiliary_fraction() == 0) {
+    local.problem("mutual",
+                  "learns the weight of its private model on auxiliary rows, and "
+                  "task.auxiliary_fraction is 0: write 0.05 there");
+  }
+}
+
 void check_local_kind(const v1::Local& answer, const Fields& local) {
   if (answer.has_proximal()) local.child("proximal").above("mu", 0, 1000);
   if (answer.has_private_beside_shared()) {
     const Fields own = local.child("private_beside_shared");
     own.at_least("sync_every", 1);
     own.at_least("fusion_rows", 1);
+  }
+  if (answer.has_clustered_experts()) {
+    const Fields clustered = local.child("clustered_experts");
+    clustered.at_least("warmup_rounds", 1);
+    clustered.within("max_experts", 1, 1000);
   }
   if (answer.has_self_pruning()) {
     const Fields pruning = local.child("self_pruning");
@@ -298,6 +314,7 @@ void check_federation(const v1::Scenario& scenario, Problems& problems) {
   check_assignment(scenario, federation.child("assignment"), problems);
   check_local(answers.local(), federation.child("local"));
   check_local_kind(answers.local(), federation.child("local"));
+  if (answers.local().has_mutual()) check_mutual(scenario, federation.child("local"));
   check_schedule(scenario, federation.child("schedule"));
   check_server_optimizer(answers.aggregation(), federation.child("aggregation"));
 }

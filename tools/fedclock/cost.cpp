@@ -230,6 +230,32 @@ void print_server(const experiment::Experiment& experiment, federation::Answers&
   fmt::print("\n");
 }
 
+// Where they are not as the first one, of which the table is.
+void print_later_rounds(const v1::Federation& f) {
+  if (!sends(f.schedule())) return;
+  const auto first_round = [](const std::string& text) { fmt::print("a first round: {}\n", text); };
+  if (f.local().has_alternating()) {
+    first_round("all down, B up; who took part in the round before sends and gets one factor");
+  }
+  if (f.local().has_clustered_experts()) {
+    first_round(fmt::format(
+        "a warm-up with one adapter, of which the next ones download nothing; later ones download "
+        "up to {} experts and a router, train one of them, and send it with the router; memory is "
+        "theirs",
+        f.local().clustered_experts().max_experts()));
+  }
+  if (f.local().has_mutual()) {
+    first_round(
+        fmt::format("later ones pass the auxiliary rows {} times through both models besides",
+                    f.local().mutual().weight_epochs()));
+  }
+  if (f.aggregation().has_stacked()) {
+    first_round(
+        "later ones download all clients' adapters of the rounds since the last part, or the "
+        "matrices that they add up to");
+  }
+}
+
 void print_costs(const ScenarioOptions& options) {
   experiment::Options how = experiment_options(options);
   how.allow_out_of_memory = true;
@@ -247,17 +273,7 @@ void print_costs(const ScenarioOptions& options) {
       spec.learning_layers, spec.timed.layers);
   fmt::print("round_s: download, steps and upload of one device alone, nobody waited for{}\n",
              experiment.platform().file ? "; without the platform file's transfers" : "");
-  const v1::Federation& f = experiment.scenario().federation();
-  if (f.local().has_alternating() && sends(f.schedule())) {
-    fmt::print(
-        "a first round: all down, B up; who took part in the round before sends and gets one "
-        "factor\n");
-  }
-  if (f.aggregation().has_stacked() && sends(f.schedule())) {
-    fmt::print(
-        "a first round: later ones download all clients' adapters of the rounds since the "
-        "last part, or the matrices that they add up to\n");
-  }
+  print_later_rounds(experiment.scenario().federation());
   size_t width = 6;
   for (const Group& group : all) width = std::max(width, group.from.device().name().size());
   fmt::print("{:<{}} {:<8} {:>5} {:>5} {:>5} {:>10} {:>9} {:>9} {:>10} {:>11} {:>6} {:>10}  {}\n",

@@ -22,6 +22,8 @@ std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs) {
     case v1::Local::kPrivateBesideShared: return train_private_beside_shared(answer, inputs);
     case v1::Local::kSelfPruning: return train_with_self_pruning(answer, inputs);
     case v1::Local::kRestOfWorld: return train_beside_rest_of_world(answer, inputs);
+    case v1::Local::kClusteredExperts: return train_in_clusters(answer, inputs);
+    case v1::Local::kMutual: return train_mutually(answer, inputs);
     case v1::Local::KIND_NOT_SET: break;
   }
   throw ProgrammerError("the method left the local training open");
@@ -30,7 +32,7 @@ std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs) {
 learning::Share travelling(const v1::Local& answer, learning::Share share) {
   if (answer.has_frozen_a()) share.a = false;
   if (answer.has_shared_a()) share.b = share.head = false;
-  if (answer.has_rest_of_world()) share.head = false;
+  if (answer.has_rest_of_world() || answer.has_clustered_experts()) share.head = false;
   return share;
 }
 
@@ -44,14 +46,17 @@ nn::ModuleExperts mixtures_of(const std::vector<int64_t>& ranks,
 
 learning::Share trained_share(const v1::Local& answer, learning::Share share,
                               const std::vector<nn::Target>& targets) {
-  if (!answer.has_rest_of_world()) return share;
+  const bool clustered = answer.has_clustered_experts();
+  if (!answer.has_rest_of_world() && !clustered) return share;
   share.shared = false;
   share.experts = mixtures_of(share.ranks, targets, 1);
-  share.frozen_experts = 1;
+  share.frozen_experts = clustered ? answer.clustered_experts().max_experts() - 1 : 1;
   return share;
 }
 
 int64_t copies_of(const v1::Local& answer) { return answer.has_scaffold() ? 2 : 1; }
+
+int64_t models_of(const v1::Local& answer) { return answer.has_mutual() ? 2 : 1; }
 
 learning::TrainSettings train_settings(const v1::Local& answer) {
   learning::TrainSettings settings;

@@ -27,6 +27,7 @@ struct Part {
   int64_t copies = 1;        // of each, as control variates travel beside
   learning::TrainJob job;
   learning::Rows embedded_rows;  // whose mean embeddings are sent too; none: empty
+  int64_t passed_rows = 0;       // that go forward on the device besides
 
   std::string name() const;  // "round 3, client 7"
 };
@@ -72,18 +73,20 @@ struct LocalInputs {
 };
 std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs);
 
-// What of a share travels: FFA-LoRA's B, FedSA-LoRA's A, FedALT's adapters without the head;
-// RoLoRA's rounds narrow it further. And how many states do: SCAFFOLD's control variates are
+// What of a share travels: FFA-LoRA's B, FedSA-LoRA's A, the adapters of FedALT and FedLEASE without
+// the head; RoLoRA's rounds narrow it further. And how many states do: SCAFFOLD's control variates are
 // another one.
 learning::Share travelling(const v1::Local& answer, learning::Share share);
 // The first so many experts of each map in layers that have a rank.
 nn::ModuleExperts mixtures_of(const std::vector<int64_t>& ranks,
                               const std::vector<nn::Target>& targets, int64_t experts);
-// What a client trains where an assignment gives it this share: of FedALT an expert in the place of
-// each adapter, with a router, beside one that is frozen.
+// What a client trains where an assignment gives it this share: of FedALT and FedLEASE an expert in
+// the place of each adapter, with a router, beside one that is frozen, or as many as there may be.
 learning::Share trained_share(const v1::Local& answer, learning::Share share,
                               const std::vector<nn::Target>& targets);
 int64_t copies_of(const v1::Local& answer);
+// That a client trains side by side: FedAPEN's two.
+int64_t models_of(const v1::Local& answer);
 
 // What the answers have in common: the job as the scenario gives it, what travels of all that is
 // held goes down, of all that is tuned up, and nothing is kept.
@@ -118,6 +121,8 @@ std::unique_ptr<Local> train_private_beside_shared(const v1::Local& answer,
                                                    const LocalInputs& inputs);
 std::unique_ptr<Local> train_beside_rest_of_world(const v1::Local& answer,
                                                   const LocalInputs& inputs);
+std::unique_ptr<Local> train_in_clusters(const v1::Local& answer, const LocalInputs& inputs);
+std::unique_ptr<Local> train_mutually(const v1::Local& answer, const LocalInputs& inputs);
 std::unique_ptr<Local> train_with_self_pruning(const v1::Local& answer, const LocalInputs& inputs);
 
 // Steps, batches and optimiser as the scenario gives them.

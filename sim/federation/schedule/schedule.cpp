@@ -123,12 +123,13 @@ kernel::Task<bool> run_phase(Federation& f, int64_t round, ClientRecord& record,
 std::vector<double> flops_by_mode(const Federation& f, const Part& part) {
   std::vector<double> flops;
   const double unpacking = f.answers.aggregation->unpacking_flops(f.workload, part.client);
-  const int64_t embedded = part.embedded_rows ? std::ssize(*part.embedded_rows) : 0;
+  const int64_t passed =
+      part.passed_rows + (part.embedded_rows ? std::ssize(*part.embedded_rows) : 0);
   for (const cost::Machine& machine : *f.clients[static_cast<size_t>(part.client)].machines) {
     flops.push_back(unpacking +
                     f.workload.training_flops(machine, part.job.trained, part.job.settings,
                                               static_cast<int64_t>(part.job.rows->size())) +
-                    f.workload.inference_flops(machine, part.held, embedded));
+                    f.workload.inference_flops(machine, part.held, passed));
   }
   return flops;
 }

@@ -82,6 +82,15 @@ TEST_CASE("memory of a frozen expert", "[cost][unit]") {
   CHECK(memory.activations_bytes - plain.activations_bytes == 4 * 6 * (2 * 2 + 2 - 2));
 }
 
+TEST_CASE("memory of two models side by side", "[cost][unit]") {
+  TrainingPlan plan = tiny_plan(1);
+  const Memory one = training_memory(tiny_encoder(), plan);
+  plan.models = 2;
+  const Memory both = training_memory(tiny_encoder(), plan);
+  CHECK(both.weights_bytes == one.weights_bytes);
+  CHECK(both.total() - both.weights_bytes == 2 * (one.total() - one.weights_bytes));
+}
+
 TEST_CASE("memory under a soft prompt", "[cost][unit]") {
   TrainingPlan plan = tiny_plan(0);
   plan.prompt = {.tokens = 2, .encoder = 0};

@@ -199,6 +199,23 @@ TEST_CASE("a frozen expert is computed with and not trained", "[cost][unit]") {
   // Trained: one pair of 2 (4 + 4), a router of 2 x 4, the head; held: two pairs.
   CHECK(trained_parameters(tiny_encoder(), plan) == 16 + 8 + 15);
   CHECK(all_adapter_parameters(tiny_encoder(), plan) == 32 + 8);
+  // An adaptive router has three outputs, and sends a token to both experts whatever top_experts
+  // says.
+  plan.router = fedclock::nn::Router::kAdaptive;
+  plan.top_experts = 1;
+  const Work adaptive = step_work(tiny_encoder(), plan);
+  CHECK(adaptive.forward_flops - with.forward_flops == 48);
+  CHECK(adaptive.backward_flops - with.backward_flops == 48);
+  CHECK(trained_parameters(tiny_encoder(), plan) == 16 + 12 + 15);
+}
+
+TEST_CASE("two models side by side take twice as long", "[cost][unit]") {
+  TrainingPlan plan = tiny_plan(1);
+  const Work one = step_work(tiny_encoder(), plan), pass = inference_work(tiny_encoder(), plan);
+  plan.models = 2;
+  CHECK(step_work(tiny_encoder(), plan).flops() == 2 * one.flops());
+  CHECK(step_work(tiny_encoder(), plan).memory_bytes == 2 * one.memory_bytes);
+  CHECK(inference_work(tiny_encoder(), plan).flops() == 2 * pass.flops());
 }
 
 TEST_CASE("a soft prompt: its tokens, the gradient through all layers, its encoder",

@@ -13,6 +13,7 @@
 
 #include "models/common/error.h"
 #include "models/learning/adapter_names.h"
+#include "models/learning/ensemble.h"
 #include "models/learning/learner.h"
 #include "models/learning/state_function.h"
 #include "models/nn/adapters.h"
@@ -21,7 +22,7 @@
 namespace fedclock::test {
 
 // "0a" and "0b" are the factors of layer 0, "0.1a" that of its expert 1, "0r" its router, "head" is
-// the head.
+// the head; of an ensemble those of the private model are "p0a" and so on, and "weight" is its.
 using Flat = std::map<std::string, double>;
 
 class RecordingLearner : public learning::Learner {
@@ -40,6 +41,7 @@ class RecordingLearner : public learning::Learner {
     Flat shared, own;
   };
   std::vector<Fusion> fusions;
+  std::vector<Flat> learned;  // ensembles whose weight was
   std::vector<Flat> evaluated;
 
   static Digest name_of(const learning::Function& function) {
@@ -52,7 +54,19 @@ class RecordingLearner : public learning::Learner {
   // ProgrammerError where the elements of a tensor are not the same number.
   static Flat flat(const learning::Value& state) {
     Flat flat;
-    for (const auto& [name, tensor] : of(state).tensors) {
+    const nn::TensorMap& tensors = of(state).tensors;
+    if (const auto weight = learning::private_weight(tensors)) {
+      for (const auto member : {learning::Member::kShared, learning::Member::kPrivate}) {
+        const char* prefix = member == learning::Member::kPrivate ? "p" : "";
+        for (const auto& [name, number] :
+             RecordingLearner::flat(value({learning::member_of(tensors, member), {}}))) {
+          flat[prefix + name] = number;
+        }
+      }
+      flat["weight"] = *weight;
+      return flat;
+    }
+    for (const auto& [name, tensor] : tensors) {
       const double value = tensor.min().item<double>();
       ensure(value == tensor.max().item<double>(), "elements differ");
       const learning::TensorName parsed = learning::parse_tensor_name(name);
@@ -115,6 +129,7 @@ class RecordingLearner : public learning::Learner {
     learning::Outcome update = of(start);
     const auto rows = static_cast<int64_t>(job.rows->size());
     const double k_eta = static_cast<double>(job.settings.steps_for(rows)) * job.learning_rate;
+    if (job.ensemble) return train_ensemble(start, job);
     const learning::Value trained = apply(learning::only(job.trained), {start}, "");
     for (const auto& [name, tensor] : of(trained).tensors) {
       at::Tensor now = tensor + step(job);
@@ -128,11 +143,17 @@ class RecordingLearner : public learning::Learner {
     return value(std::move(update));
   }
 
-  // What fused() would choose takes a task: here it is always a quarter of the shared one.
+  // What fused() would choose takes a task: here it is always a quarter of the shared one; and what
+  // learned_weight() would learn is 1/16 more each time.
   learning::Value apply(const learning::Function& function, const std::vector<learning::Value>& on,
                         const std::string&) override {
     std::vector<const nn::TensorMap*> inputs;
     for (const learning::Value& one : on) inputs.push_back(&of(one).tensors);
+    if (function->what() == std::string("learned weight")) {
+      learned.push_back(flat(on.at(0)));
+      const at::Tensor weight = inputs.at(0)->at(learning::kEnsembleWeight) + 1.0 / 16;
+      return value({{{learning::kEnsembleWeight, weight}}, {}});
+    }
     if (function->what() != std::string("fused")) return value((*function)(inputs, no_task));
     fusions.push_back({name_of(function), flat(on.at(0)), flat(on.at(1))});
     inputs.insert(inputs.begin(), inputs.front());
@@ -156,6 +177,22 @@ class RecordingLearner : public learning::Learner {
   int64_t buffer_bytes() const override { return 0; }
 
  private:
+  // The private model takes steps that are twice as long.
+  learning::Value train_ensemble(const learning::Value& start, learning::TrainJob job) {
+    const auto member = [&](const learning::Function& function) {
+      return apply(function, {start}, "");
+    };
+    job.ensemble = false;
+    const auto recorded = trainings.size();
+    const learning::Value shared = train(member(learning::shared_model()), job, {});
+    const auto once = step;
+    step = [once](const learning::TrainJob& of) { return 2 * once(of); };
+    const learning::Value own = train(member(learning::private_model()), job, {});
+    step = once;
+    trainings.resize(recorded);
+    return apply(learning::ensemble(), {shared, own, start}, "");
+  }
+
   static std::string map_of(int64_t layer) { return "layers." + std::to_string(layer) + ".q"; }
   static const learning::LearningTask& no_task() { throw ProgrammerError("there is no task"); }
   // What a Node is, is the real learner's business: here it stands for an Outcome.

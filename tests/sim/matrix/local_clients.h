@@ -53,6 +53,8 @@ class Clients {
     local = make_local(answer_of(answer), inputs);
   }
 
+  void set_auxiliary_rows(const learning::Rows& rows) { who_.auxiliary_rows = rows; }
+
   Part part(int64_t round, int32_t client, const Plan& plan = {{4, 4}, {4, 4}},
             int64_t number = 0) {
     return local->part({round, number}, client, who_, plan);

@@ -26,7 +26,9 @@ const std::vector<std::string> kLocals = {"plain:{}",
                                           "shared_a:{}",
                                           "private_beside_shared:{}",
                                           "self_pruning:{}",
-                                          "rest_of_world:{}"};
+                                          "rest_of_world:{}",
+                                          "clustered_experts:{warmup_rounds:1 max_experts:2}",
+                                          "mutual:{weight_epochs:2 weight_learning_rate:0.1}"};
 const std::vector<std::string> kSchedules = {"synchronous:{}",
                                              "deadline:{deadline_s:0.2 late:USED}",
                                              "deadline:{over_selection:1.5}",

@@ -25,8 +25,10 @@ TEST_CASE("every published method is a scenario by itself") {
     // FedAMoLE's thirty experts are too many for six devices.
     const std::vector<std::string> few = {"federation.assignment.experts.experts=20",
                                           "task.auxiliary_fraction=0.05"};
+    const std::vector<std::string> aside = {"task.auxiliary_fraction=0.05"};
     const std::vector<std::string> rest = method == "legend"     ? std::vector<std::string>{rank}
                                           : method == "fedamole" ? few
+                                          : method == "fedapen"  ? aside
                                                                  : std::vector<std::string>{};
     // Soft prompts are for decoders that answer in words.
     const std::vector<std::string> words = {"model.pretrain.architecture.kind=DECODER",
@@ -39,7 +41,7 @@ TEST_CASE("every published method is a scenario by itself") {
     }
     CHECK_NOTHROW(load_with(overrides));
   }
-  CHECK(method_names().size() == 26);
+  CHECK(method_names().size() == 28);
 }
 
 TEST_CASE("answers that make no sense together are refused with the reason") {
@@ -130,7 +132,7 @@ TEST_CASE("answers that make no sense together are refused with the reason") {
        "rest_of_world keeps at home"},
       {{"method=fedalt", "federation.aggregation={mean:{} server_optimizer:{kind:ADAM}}"},
        "federation.aggregation",
-       "the mean of the others"},
+       "what is merged for it"},
       {{"method=fedalt", hierarchical}, "federation.schedule", "what all sent"},
       {{"method=fedalt", "federation.schedule={asynchronous:{}}"},
        "federation.schedule",
@@ -138,6 +140,24 @@ TEST_CASE("answers that make no sense together are refused with the reason") {
       {{"method=fedalt", "federation.schedule={deadline:{deadline_s:1 late:USED}}"},
        "federation.schedule",
        "drops late updates"},
+      {{"method=fedlease", hierarchical}, "federation.schedule", "clustered_experts trains"},
+      {{"method=fedlease", "federation.assignment={capacity:{ranks:[2,4]}}"},
+       "federation.assignment",
+       "clustered_experts mixes"},
+      {{"method=fedlease", "evaluation.after_training=true"},
+       "evaluation.after_training",
+       "clustered_experts measures"},
+      {{"method=fedlease", "federation.local.clustered_experts.max_experts=0"},
+       "max_experts",
+       "from 1 to 1000"},
+      {{"method=fedapen"}, "federation.local.mutual", "auxiliary rows"},
+      {{"method=fedapen", kAuxiliary, "federation.aggregation={stacked:{}}"},
+       "federation.aggregation",
+       "of the private model too"},
+      {{"method=fedapen", kAuxiliary, "federation.schedule={local_only:{}}"},
+       "federation.local",
+       "exchanges nothing"},
+      {{"method=fedapen", kAuxiliary, kExperts}, "federation.local", "holds other ones"},
       {{"method=fedalt", "federation.assignment={uniform:{when_too_large:SHRINK_DEPTH}}"},
        "when_too_large",
        "cannot be merged into the base"},
