@@ -47,6 +47,10 @@ TensorName parse_tensor_name(const std::string& name) {
   const size_t end = name.rfind('.');
   if (end == std::string::npos) return {};
   TensorName parsed;
+  if (name == kEnsembleWeight || name.starts_with(kPrivatePrefix)) {
+    parsed.kind = TensorKind::kPrivate;
+    return parsed;
+  }
   parsed.kind = kind_of(std::string_view(name).substr(end + 1));
   if (parsed.kind == TensorKind::kOther) return {};
   parsed.map = name.substr(0, end);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/nn/architecture.h"
@@ -13,16 +14,21 @@
 
 namespace fedclock::learning {
 
-enum class TensorKind { kA, kB, kRouter, kMerged, kOther };  // the last: head, prompt
+// kOther: head, prompt; kPrivate: what a state has besides as an ensemble (ensemble.h).
+enum class TensorKind { kA, kB, kRouter, kMerged, kOther, kPrivate };
 
 struct TensorName {
   TensorKind kind = TensorKind::kOther;
-  nn::Module module;    // of all but kOther
+  nn::Module module;    // of all but the last two kinds
   int32_t expert = -1;  // whose factor it is; -1: of the adapter that all tokens share
   std::string map;      // "layers.3.q", of an expert's factors "layers.3.q.expert.7"
 };
 
 TensorName parse_tensor_name(const std::string& name);
+
+// Of an ensemble's private model: before its tensors' names; and the weight of both.
+inline constexpr std::string_view kPrivatePrefix = "private.";
+inline constexpr const char* kEnsembleWeight = "ensemble.weight";
 // Whether it is an A or a B.
 bool is_factor(const std::string& name);
 

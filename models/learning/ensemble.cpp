@@ -12,8 +12,6 @@ namespace {
 
 using nn::Matrix;
 
-constexpr std::string_view kPrivate = "private.";
-
 // Scores of some targets by both models, and mixed.
 struct Scores {
   Matrix shared, own, mixed;
@@ -55,14 +53,14 @@ TargetLosses no_losses(const Examples& examples) {
 
 }  // namespace
 
-std::string private_name(const std::string& name) { return std::string(kPrivate) + name; }
+std::string private_name(const std::string& name) { return std::string(kPrivatePrefix) + name; }
 
 nn::TensorMap member_of(const nn::TensorMap& state, Member member) {
   nn::TensorMap of;
   for (const auto& [name, tensor] : state) {
-    const bool own = name.starts_with(kPrivate);
+    const bool own = name.starts_with(kPrivatePrefix);
     if (name == kEnsembleWeight || own != (member == Member::kPrivate)) continue;
-    of[own ? name.substr(kPrivate.size()) : name] = tensor;
+    of[own ? name.substr(kPrivatePrefix.size()) : name] = tensor;
   }
   return of;
 }

@@ -9,12 +9,11 @@
 #include <span>
 #include <string>
 
+#include "models/learning/adapter_names.h"
 #include "models/learning/loss.h"
 #include "models/nn/tensor_map.h"
 
 namespace fedclock::learning {
-
-inline constexpr const char* kEnsembleWeight = "ensemble.weight";
 
 std::string private_name(const std::string& name);
 

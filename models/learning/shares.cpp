@@ -11,7 +11,7 @@ namespace {
 int64_t rank_in(const Share& share, const std::string& name) {
   const TensorName parsed = parse_tensor_name(name);
   if (parsed.kind == TensorKind::kOther) return share.head ? 1 : 0;
-  if (parsed.kind == TensorKind::kMerged) return 0;
+  if (parsed.kind == TensorKind::kMerged || parsed.kind == TensorKind::kPrivate) return 0;
   const int64_t layer = parsed.module.layer;
   const int64_t rank =
       layer < std::ssize(share.ranks) ? share.ranks[static_cast<size_t>(layer)] : 0;

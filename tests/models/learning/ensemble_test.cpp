@@ -41,6 +41,8 @@ TEST_CASE("ensemble: put together and taken apart") {
   CHECK(names_in(both) == std::vector<std::string>{"ensemble.weight", "head.bias",
                                                    "layers.0.q.lora_a", "private.head.bias"});
   CHECK(private_weight(both) == 0.5F);
+  CHECK(parse_tensor_name("private.layers.0.q.lora_a").kind == TensorKind::kPrivate);
+  CHECK(same(state_of(only({{1}}), {&both}), shared));
   CHECK(!private_weight(shared));
   CHECK(same(state_of(shared_model(), {&both}), shared));
   CHECK(same(state_of(private_model(), {&both}), own));
