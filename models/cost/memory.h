@@ -9,7 +9,8 @@
 // maps need not be kept when adapters are tuned, so this is an upper estimate there.
 // Kept are the activations of the tuned layers (under a soft prompt of all), each adapter's and
 // expert's A x and the routers' t. `working` holds one more layer's (the untuned one in flight, or
-// the gradients of a tuned one), the hidden state, and the head's outputs with their gradient. What
+// the gradients of a tuned one), the hidden state, and the head's outputs with their gradient. Of
+// models side by side all but the base's weights is of each. What
 // a runtime takes for itself (CUDA context, workspaces, copies, fragmentation) is not in: the
 // Jetson TX2 of FedAdapter's plotting data, BERT-base at 256 tokens, used 1.2 GB at depth 0 and 3.8
 // GB at 12 where this gives 0.5 and 1.5 (4 rows) or 0.6 and 2.6 (8 rows; the source does not say).

@@ -19,7 +19,8 @@ struct TrainingPlan {
   std::vector<nn::Target> targets;        // maps that carry an adapter; not used in full tuning
   bool shared_adapters = true;            // false: experts in their place, in every target
   // LoRA experts of each module beside its adapter, at the layer's rank, that are trained, with a
-  // router; `frozen_experts` more of each are not. A token goes to the `top_experts` best of them.
+  // router; `frozen_experts` more of each are not. A token goes to the `top_experts` best of them, or
+  // is counted as going to all where the router chooses how many (nn::Router::kAdaptive).
   std::map<nn::Module, int64_t> experts{};
   int64_t frozen_experts = 0;
   int64_t top_experts = 0;
@@ -55,7 +56,7 @@ int64_t rank_of_layer(const nn::Architecture& architecture, const TrainingPlan& 
 int64_t adapter_parameters(const nn::Architecture& architecture, nn::Target target, int64_t rank);
 
 // Parameters of all experts, frozen ones too, and routers: rank n (in + out) of a module with n
-// experts, and rank in of its router, n in of a linear one; 0 of a module without.
+// experts, and those of its router (nn::router_rows); 0 of a module without.
 int64_t expert_parameters(const nn::Architecture& architecture, const TrainingPlan& plan);
 
 // Tokens of a row, a soft prompt's included.

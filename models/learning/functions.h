@@ -1,5 +1,6 @@
 // The arithmetic that federated methods ask for, on states: adapters
 //   "layers.N.<target>.lora_a" [rank, in], "layers.N.<target>.lora_b" [out, rank],
+// experts and routers (models/nn/adapters.h), the private model of an ensemble (ensemble.h),
 // a soft prompt's tensors (nn::prompt_shapes), which are treated as the head is,
 // the head "head.weight" [classes, width], "head.bias" [classes], and what was merged into the base
 // for good, "layers.N.<target>.merged" [out, in], which is added to the frozen weight. Ranks may

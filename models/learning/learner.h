@@ -45,7 +45,8 @@ struct TrainJob {
   // by c - c_i.
   bool has_controls = false;
   // FedAPEN (KDD 2023): the start is an ensemble (ensemble.h), whose two models are trained
-  // together, each also on the other's predictions and on both; the losses told are the ensemble's.
+  // together, each also on the other's predictions and on both; the losses told are the ensemble's,
+  // the norms of updates and gradients those of both models together.
   bool ensemble = false;
   // FedAMoLE (2411.19128): the loss has this times the load-balance losses of all modules with
   // experts besides, over tokens that go through the layers together (at most kTokensAtOnce of

@@ -12,12 +12,16 @@ namespace fedclock::learning {
 
 namespace {
 
-// z [n, classes or vocabulary] of each target, and the targets [n] int64.
+// Of each target.
 struct Scores {
-  at::Tensor z, targets;
+  Scores(at::Tensor scores, at::Tensor of)
+      : z(std::move(scores)), log_p(at::log_softmax(z, 1)), targets(std::move(of)) {}
 
-  at::Tensor log_p() const { return at::log_softmax(z, 1); }
-  at::Tensor loss() const { return at::nll_loss(log_p(), targets); }  // mean
+  at::Tensor loss() const { return at::nll_loss(log_p, targets); }  // mean
+  Scores detached() const { return {z.detach(), targets}; }
+
+  at::Tensor z, log_p;  // [n, classes or vocabulary]
+  at::Tensor targets;   // [n] int64
 };
 
 // Of the states that predict the targets, in the padded batch: row * tokens + position. [n] int64
@@ -71,7 +75,7 @@ Scores mixed(double weight, const Scores& own, const Scores& shared) {
 // ensemble's loss with the other's z held still.
 at::Tensor mutual_loss(const Scores& model, const Scores& other, const Scores& both) {
   const at::Tensor p = at::softmax(other.z.detach(), 1);
-  const at::Tensor divergence = (p * (p.log() - model.log_p())).sum(1).mean();
+  const at::Tensor divergence = (p * (p.log() - model.log_p)).sum(1).mean();
   return model.loss() + divergence + both.loss();
 }
 
@@ -97,8 +101,8 @@ class ReferenceGradients : public BatchGradients {
     size_t i = 0;
     for (auto& [name, gradient] : gradients) gradient.copy_(results[i++]);
     const Scores& scores = losses.scores;
-    const at::Tensor own = scores.log_p().gather(1, scores.targets.unsqueeze(1)).to(at::kDouble);
-    return {scores.loss().item<double>(), own.square().mean().item<double>()};
+    const at::Tensor own = scores.log_p.gather(1, scores.targets.unsqueeze(1)).to(at::kDouble);
+    return {losses.loss.item<double>(), own.square().mean().item<double>()};
   }
 
   int64_t buffer_bytes() const override { return 0; }
@@ -107,6 +111,7 @@ class ReferenceGradients : public BatchGradients {
   struct Losses {
     at::Tensor whole;  // that is differentiated
     Scores scores;     // of what is told of
+    at::Tensor loss;   // of these
   };
 
   Losses of_model(const nn::TensorMap& tensors, std::span<const EncodedRow* const> rows) {
@@ -116,18 +121,18 @@ class ReferenceGradients : public BatchGradients {
       adapters.collect_balance(make_batch(rows, task_.pad).to(task_.base->device()).real);
     }
     const Scores scores = scores_of(task_, adapters, tensors, rows);
-    at::Tensor whole = scores.loss();
-    if (adapters.balance().defined()) whole = whole + load_balance_ * adapters.balance();
-    return {whole, scores};
+    const at::Tensor loss = scores.loss();
+    const bool balanced = adapters.balance().defined();
+    return {balanced ? loss + load_balance_ * adapters.balance() : loss, scores, loss};
   }
 
   Losses of_ensemble(const nn::TensorMap& tensors, std::span<const EncodedRow* const> rows) {
     const Scores shared = scores_of(task_, member_of(tensors, Member::kShared), rows, generator_);
     const Scores own = scores_of(task_, member_of(tensors, Member::kPrivate), rows, generator_);
-    const auto still = [](const Scores& of) { return Scores{of.z.detach(), of.targets}; };
-    return {mutual_loss(own, shared, mixed(*weight_, own, still(shared))) +
-                mutual_loss(shared, own, mixed(*weight_, still(own), shared)),
-            still(mixed(*weight_, own, shared))};
+    const Scores both = mixed(*weight_, own.detached(), shared.detached());
+    return {mutual_loss(own, shared, mixed(*weight_, own, shared.detached())) +
+                mutual_loss(shared, own, mixed(*weight_, own.detached(), shared)),
+            both, both.loss()};
   }
 
   const LearningTask& task_;
@@ -153,12 +158,11 @@ TargetLosses reference_losses(const LearningTask& task, const nn::TensorMap& ten
   const Scores scores =
       weight ? mixed(*weight, scores_of(task, member_of(moved, Member::kPrivate), rows), shared)
              : shared;
-  const at::Tensor log_p = scores.log_p();
   const at::Tensor losses =
-      -log_p.gather(1, scores.targets.unsqueeze(1)).squeeze(1).to(at::kDouble).cpu();
+      -scores.log_p.gather(1, scores.targets.unsqueeze(1)).squeeze(1).to(at::kDouble).cpu();
   const double* begin = losses.data_ptr<double>();
   return {{begin, begin + losses.numel()},
-          (log_p.argmax(1) == scores.targets).sum().item<int64_t>()};
+          (scores.log_p.argmax(1) == scores.targets).sum().item<int64_t>()};
 }
 
 std::unique_ptr<BatchGradients> make_reference_gradients(const LearningTask& task,

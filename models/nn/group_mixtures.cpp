@@ -177,7 +177,7 @@ void GroupMixtures::forward(const Matrix& x, Matrix y, Arena& arena, MixtureTape
 }
 
 void GroupMixtures::add_embedding_sums(const MixtureTape& tape, EmbeddingSums& sums) const {
-  ensure(empty() || router_ == Router::kTokenProjection, "embeddings for a linear router");
+  ensure(empty() || router_ == Router::kTokenProjection, "embeddings without a token projection");
   for (const Mixture& mixture : mixtures_) {
     std::vector<double>& sum = sums[mixture.module];
     sum.resize(static_cast<size_t>(mixture.columns()), 0);

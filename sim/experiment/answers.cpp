@@ -14,8 +14,8 @@ namespace fedclock::experiment {
 void Experiment::make_shares(scenario::Problems& problems) {
   const v1::Scenario& s = scenario();
   initial_share_ = {ranks_};
-  client_share_ =
-      federation::trained_share(s.federation().local(), initial_share_, adapter_spec(s).targets);
+  client_share_ = federation::trained_share(s.federation().local(), initial_share_,
+                                            adapter_spec(s).targets, std::ssize(clients_));
   require_auxiliary_rows(problems);
   if (!s.federation().assignment().has_experts()) return;
   const v1::ExpertAssignment& answer = s.federation().assignment().experts();
@@ -30,7 +30,8 @@ void Experiment::require_auxiliary_rows(scenario::Problems& problems) const {
   const v1::Federation& f = scenario().federation();
   const bool experts_look = f.assignment().has_experts() &&
                             f.assignment().experts().choice() == v1::ExpertAssignment::SCORES;
-  if (!experts_look && !f.local().has_mutual()) return;
+  const bool learns_weight = f.local().has_mutual() && f.local().mutual().weight_epochs() > 0;
+  if (!experts_look && !learns_weight) return;
   const auto none = std::ranges::find_if(
       clients_, [](const federation::Client& one) { return one.auxiliary_rows->empty(); });
   if (none == clients_.end()) return;

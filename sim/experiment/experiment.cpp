@@ -393,7 +393,8 @@ v1::Result Experiment::run(const Observer& observer, const fs::path& out) {
                                     .last_states = {}};
   learning::Value final_state;
   const auto job = [&]() -> kernel::Task<void> {
-    final_state = co_await federation::run_schedule(federation);
+    const learning::Value global = co_await federation::run_schedule(federation);
+    final_state = federation.answers.local->left_behind(*learner, global);
   };
   simulation.run(job(), "the federation");
   federation.measure_last();

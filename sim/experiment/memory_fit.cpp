@@ -80,6 +80,11 @@ MemoryFit fit_memory(const v1::Scenario& scenario, const World& world,
              assignment.has_experts() ? ", or give clients fewer experts (max_experts)"
              : assignment.has_prompt()
                  ? ", or shorten the prompt (federation.assignment.prompt.tokens)"
+             : scenario.federation().local().has_clustered_experts()
+                 ? ", or have fewer experts (federation.local.clustered_experts.max_experts)"
+             : scenario.federation().local().has_mutual()
+                 ? " (mutual trains two models side by side), or say in "
+                   "federation.assignment.uniform.when_too_large what becomes of it"
                  : ", or say in federation.assignment.uniform.when_too_large what becomes of it");
       continue;
     }

@@ -33,7 +33,7 @@ struct Client {
   std::shared_ptr<const std::vector<cost::Machine>> machines;
   learning::Rows train_rows;        // numbers of rows in the training set
   learning::Rows test_rows;         // its own, held out; may be empty
-  learning::Rows auxiliary_rows;    // set aside for embeddings; may be empty
+  learning::Rows auxiliary_rows;    // set aside, not trained on; may be empty
   std::vector<int32_t> class_rows;  // training rows of each class; may be empty
   // Of a step of everything that anyone tunes, in its first power mode; and of a round of it with
   // its transfers, at the bandwidth that its link has at first.

@@ -28,7 +28,7 @@ struct ClientRecord {
   int64_t rank = 0;       // the largest of a tuned layer
   int64_t experts = 0;    // that it holds, over all modules
   int64_t rows = 0;       // training rows
-  int32_t group = -1;     // of a hierarchical schedule
+  int32_t group = -1;     // of a hierarchical schedule; or its cluster
   int32_t parts = 1;      // rounds of its group that it took part in
   int64_t staleness = 0;  // merges since its part began
   bool goes_on = false;   // to its next part, and does not wait for the round's end

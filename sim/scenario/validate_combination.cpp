@@ -27,6 +27,7 @@ class Combination {
     check_experts();
     check_prompt();
     check_own_mixtures();
+    check_mutual();
     check_after_training();
     if (f_.selection().has_all() && f_.schedule().deadline().over_selection() > 1) {
       refuse("federation.schedule.deadline.over_selection",
@@ -295,16 +296,38 @@ class Combination {
     }
   }
 
+  // Adapters that are held and not tuned are counted as merged into the base, which is one for both
+  // models.
+  void check_mutual() {
+    if (!f_.local().has_mutual()) return;
+    const v1::Assignment& assignment = f_.assignment();
+    if (assignment.has_fisher() || assignment.has_joint() ||
+        (assignment.has_capacity() && assignment.capacity().whole_download() &&
+         assignment.capacity().depth_shares_size() > 0)) {
+      refuse("federation.assignment",
+             "gives clients layers that they hold and do not tune, and with mutual the two models "
+             "would differ there: write uniform {}, or capacity with whole_download: false");
+    }
+    if (assignment.uniform().when_too_large() == v1::UniformAssignment::SHRINK_DEPTH) {
+      refuse("federation.assignment.uniform.when_too_large",
+             "SHRINK_DEPTH trains some of the layers that a client holds, and with mutual the two "
+             "models would differ in the others: write REFUSE or LEAVE_OUT");
+    }
+  }
+
   // Whose own model is not what local training leaves.
   void check_after_training() {
     if (!scenario_.evaluation().after_training()) return;
     const v1::Schedule& schedule = f_.schedule();
     const bool alone = schedule.has_centralized() || schedule.has_local_only();
-    if (alone || f_.local().has_private_beside_shared() || has_own_mixtures()) {
+    if (alone || f_.local().has_private_beside_shared() || f_.local().has_mutual() ||
+        has_own_mixtures()) {
       refuse("evaluation.after_training",
              fmt::format("is about what clients have before a merge, and {}: leave it out",
                          schedule.has_centralized()  ? "centralised training has no clients"
                          : schedule.has_local_only() ? "local_only never merges"
+                         : f_.local().has_mutual()
+                             ? "mutual measures the private model mixed with the merged one"
                          : has_own_mixtures()
                              ? kind_of_local() + " measures each client's own adapter beside those "
                                                  "of the others"

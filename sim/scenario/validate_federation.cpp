@@ -162,14 +162,27 @@ void check_assignment(const v1::Scenario& scenario, const Fields& assignment, Pr
   check_assignment_against(scenario, model, problems);
 }
 
+void check_clustered(const v1::Scenario& scenario, const Fields& clustered) {
+  const int32_t warmup = scenario.federation().local().clustered_experts().warmup_rounds();
+  clustered.at_least("warmup_rounds", 1);
+  clustered.within("max_experts", 1, 1000);
+  if (scenario.stop().has_rounds() && scenario.stop().rounds() <= warmup) {
+    clustered.problem("warmup_rounds",
+                      fmt::format("{} of the run's {} rounds, which leaves none in which experts "
+                                  "are trained: write fewer here, or more in stop.rounds",
+                                  warmup, scenario.stop().rounds()));
+  }
+}
+
 void check_mutual(const v1::Scenario& scenario, const Fields& local) {
   const Fields mutual = local.child("mutual");
   mutual.within("weight_epochs", 0, 1000);
   mutual.above("weight_learning_rate", 0, 1);
-  if (scenario.task().auxiliary_fraction() == 0) {
+  if (scenario.task().auxiliary_fraction() == 0 &&
+      scenario.federation().local().mutual().weight_epochs() > 0) {
     local.problem("mutual",
                   "learns the weight of its private model on auxiliary rows, and "
-                  "task.auxiliary_fraction is 0: write 0.05 there");
+                  "task.auxiliary_fraction is 0: write 0.05 there, or weight_epochs: 0");
   }
 }
 
@@ -179,11 +192,6 @@ void check_local_kind(const v1::Local& answer, const Fields& local) {
     const Fields own = local.child("private_beside_shared");
     own.at_least("sync_every", 1);
     own.at_least("fusion_rows", 1);
-  }
-  if (answer.has_clustered_experts()) {
-    const Fields clustered = local.child("clustered_experts");
-    clustered.at_least("warmup_rounds", 1);
-    clustered.within("max_experts", 1, 1000);
   }
   if (answer.has_self_pruning()) {
     const Fields pruning = local.child("self_pruning");
@@ -315,6 +323,9 @@ void check_federation(const v1::Scenario& scenario, Problems& problems) {
   check_local(answers.local(), federation.child("local"));
   check_local_kind(answers.local(), federation.child("local"));
   if (answers.local().has_mutual()) check_mutual(scenario, federation.child("local"));
+  if (answers.local().has_clustered_experts()) {
+    check_clustered(scenario, federation.child("local").child("clustered_experts"));
+  }
   check_schedule(scenario, federation.child("schedule"));
   check_server_optimizer(answers.aggregation(), federation.child("aggregation"));
 }

@@ -11,10 +11,6 @@ namespace {
 
 using Members = std::vector<Eigen::Index>;
 
-double mean_distance(const Eigen::MatrixXd& distances, const Members& a, const Members& b) {
-  return distances(a, b).mean();
-}
-
 // Ordered by their first members.
 std::vector<Members> members_of(const std::vector<int32_t>& clusters) {
   std::vector<Members> members(static_cast<size_t>(std::ranges::max(clusters)) + 1);
@@ -37,37 +33,66 @@ double silhouette(const Eigen::MatrixXd& distances, const std::vector<Members>& 
   return std::max(a, b) > 0 ? (b - a) / std::max(a, b) : 0;
 }
 
+// Clusters that are joined one by one. Their mean distances follow from those of the two that were
+// joined (Lance and Williams 1967).
+class Joining {
+ public:
+  explicit Joining(const Eigen::MatrixXd& distances) : between_(distances) {
+    for (Eigen::Index i = 0; i < distances.rows(); ++i) members_.push_back({i});
+  }
+
+  int64_t size() const { return std::ssize(members_); }
+
+  // The two nearest, of equals the first.
+  void join() {
+    Eigen::Index first = 0, second = 1;
+    for (Eigen::Index i = 0; i < size(); ++i) {
+      for (Eigen::Index j = i + 1; j < size(); ++j) {
+        if (between_(i, j) < between_(first, second)) first = i, second = j;
+      }
+    }
+    Members& into = members_[static_cast<size_t>(first)];
+    const Members from = members_[static_cast<size_t>(second)];
+    const auto n = static_cast<double>(into.size()), m = static_cast<double>(from.size());
+    const Eigen::VectorXd mean = (n * between_.col(first) + m * between_.col(second)) / (n + m);
+    between_.col(first) = mean;
+    between_.row(first) = mean.transpose();
+    into.insert(into.end(), from.begin(), from.end());
+    members_.erase(members_.begin() + second);
+    drop(second);
+  }
+
+  std::vector<int32_t> clusters() const {
+    size_t n = 0;
+    for (const Members& members : members_) n += members.size();
+    std::vector<int32_t> of(n);
+    for (size_t cluster = 0; cluster < members_.size(); ++cluster) {
+      for (const Eigen::Index i : members_[cluster]) {
+        of[static_cast<size_t>(i)] = static_cast<int32_t>(cluster);
+      }
+    }
+    return of;
+  }
+
+ private:
+  void drop(Eigen::Index cluster) {
+    const Eigen::Index after = between_.rows() - cluster - 1;
+    between_.middleRows(cluster, after) = between_.bottomRows(after).eval();
+    between_.middleCols(cluster, after) = between_.rightCols(after).eval();
+    between_.conservativeResize(between_.rows() - 1, between_.cols() - 1);
+  }
+
+  Eigen::MatrixXd between_;
+  std::vector<Members> members_;  // by their first ones
+};
+
 }  // namespace
 
 std::vector<int32_t> average_linkage(const Eigen::MatrixXd& distances, int64_t clusters) {
-  const Eigen::Index n = distances.rows();
-  ensure(clusters >= 1 && clusters <= n, "a number of clusters that cannot be");
-  std::vector<Members> left;
-  for (Eigen::Index i = 0; i < n; ++i) left.push_back({i});
-  while (std::ssize(left) > clusters) {
-    size_t first = 0, second = 1;
-    double least = std::numeric_limits<double>::infinity();
-    for (size_t i = 0; i < left.size(); ++i) {
-      for (size_t j = i + 1; j < left.size(); ++j) {
-        const double between = mean_distance(distances, left[i], left[j]);
-        if (between < least) {
-          least = between;
-          first = i;
-          second = j;
-        }
-      }
-    }
-    left[first].insert(left[first].end(), left[second].begin(), left[second].end());
-    std::ranges::sort(left[first]);
-    left.erase(left.begin() + static_cast<std::ptrdiff_t>(second));
-  }
-  std::vector<int32_t> of(static_cast<size_t>(n));
-  for (size_t cluster = 0; cluster < left.size(); ++cluster) {
-    for (const Eigen::Index i : left[cluster]) {
-      of[static_cast<size_t>(i)] = static_cast<int32_t>(cluster);
-    }
-  }
-  return of;
+  ensure(clusters >= 1 && clusters <= distances.rows(), "a number of clusters that cannot be");
+  Joining joining(distances);
+  while (joining.size() > clusters) joining.join();
+  return joining.clusters();
 }
 
 double mean_silhouette(const Eigen::MatrixXd& distances, const std::vector<int32_t>& clusters) {
@@ -83,16 +108,17 @@ double mean_silhouette(const Eigen::MatrixXd& distances, const std::vector<int32
 
 std::vector<int32_t> best_clusters(const Eigen::MatrixXd& distances, int64_t most) {
   const int64_t n = distances.rows();
-  std::vector<int32_t> best = average_linkage(distances, std::clamp<int64_t>(n, 1, most));
-  if (n < 3 || most < 2) return best;
+  if (n < 3 || most < 2) return average_linkage(distances, std::clamp<int64_t>(n, 1, most));
+  std::vector<int32_t> best;
   double highest = -std::numeric_limits<double>::infinity();
-  for (int64_t count = 2; count <= std::min(most, n - 1); ++count) {
-    std::vector<int32_t> clusters = average_linkage(distances, count);
+  for (Joining joining(distances); joining.size() > 2;) {
+    joining.join();
+    if (joining.size() > most) continue;
+    std::vector<int32_t> clusters = joining.clusters();
     const double score = mean_silhouette(distances, clusters);
-    if (score > highest) {
-      highest = score;
-      best = std::move(clusters);
-    }
+    if (score < highest) continue;  // of equals the fewest
+    highest = score;
+    best = std::move(clusters);
   }
   return best;
 }

@@ -33,6 +33,7 @@ class ClusteredExperts : public PlainTraining {
     }
     const auto experts = std::ssize(experts_);
     learning::Share& trained = part.job.trained;
+    part.cluster = own.cluster;
     trained.shared = part.held.shared = false;
     trained.experts = mixtures_of(trained.ranks, inputs_.targets, 1);
     trained.frozen_experts = experts - 1;
@@ -58,6 +59,7 @@ class ClusteredExperts : public PlainTraining {
     for (const int32_t client : clients) {
       Own& one = own(client);
       (one.cluster == kNone ? one.warm : one.expert) = one.sent;
+      one.warmed_up = true;
     }
     if (experts_.empty()) {
       if (merges_ == answer_.warmup_rounds()) make_clusters(learner);
@@ -71,19 +73,42 @@ class ClusteredExperts : public PlainTraining {
     }
   }
 
-  // At the end of the warm-up: of each pair and each B a scalar product and two norms.
+  // At the end of the warm-up of each pair of clients, and later of each that is new with each that
+  // is known: of each B a scalar product and two norms.
   cost::Work merge_work(const Workload& workload,
                         const std::vector<Update>& updates) const override {
-    if (!experts_.empty() || merges_ + 1 != answer_.warmup_rounds()) return {};
-    learning::Share b = updates.front().share;
+    double known = 0, late = 0;
+    for (const Own& own : own_) known += own.warmed_up ? 1 : 0;
+    const learning::Share* warm = nullptr;
+    for (const Update& update : updates) {
+      const Own& own = own_[static_cast<size_t>(update.client)];
+      if (own.cluster != kNone) continue;
+      warm = &update.share;
+      late += own.warmed_up ? 0 : 1;
+    }
+    const bool clusters = experts_.empty() && merges_ + 1 == answer_.warmup_rounds();
+    if (warm == nullptr || (experts_.empty() && !clusters)) return {};
+    learning::Share b = *warm;
     b.a = false;
-    const auto clients = static_cast<double>(updates.size());
-    const double pairs = clients * (clients - 1) / 2;
+    const double all = known + late;
+    const double pairs = clusters ? all * (all - 1) / 2 : late * known;
     const auto elements = static_cast<double>(workload.elements(b));
     const auto bytes = static_cast<double>(workload.spec().bytes_per_element);
     return {.forward_flops = pairs * 6 * elements,
             .backward_flops = 0,
             .memory_bytes = pairs * 2 * elements * bytes};
+  }
+
+  // The clusters' experts, each by its number; routers are each cluster's own.
+  learning::Value left_behind(learning::Learner& learner, const learning::Value& global) override {
+    learning::Value all;
+    for (size_t cluster = 0; cluster < experts_.size(); ++cluster) {
+      const learning::Value one =
+          learner.apply(learning::renamed(kOwn, static_cast<int32_t>(cluster)), {experts_[cluster]},
+                        "the clusters' experts");
+      all = all ? learner.apply(learning::laid_over(), {all, one}, "the clusters' experts") : one;
+    }
+    return experts_.empty() ? global : all;
   }
 
   bool is_personal() const override { return true; }
@@ -99,7 +124,8 @@ class ClusteredExperts : public PlainTraining {
     learning::Share held;    // of its last part
     learning::Value state;   // as that left it
     learning::Value sent;    // of it
-    learning::Value warm;    // the adapter of its warm-up that the server has
+    bool warmed_up = false;  // the server has an adapter of it
+    learning::Value warm;    // that of its warm-up
     learning::Value expert;  // the last expert and router that the server has of it
     int32_t cluster = kNone;
   };

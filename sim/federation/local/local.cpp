@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "models/common/error.h"
 #include "sim/federation/assignment/assignment.h"
 
@@ -45,12 +47,13 @@ nn::ModuleExperts mixtures_of(const std::vector<int64_t>& ranks,
 }
 
 learning::Share trained_share(const v1::Local& answer, learning::Share share,
-                              const std::vector<nn::Target>& targets) {
+                              const std::vector<nn::Target>& targets, int64_t clients) {
   const bool clustered = answer.has_clustered_experts();
   if (!answer.has_rest_of_world() && !clustered) return share;
   share.shared = false;
   share.experts = mixtures_of(share.ranks, targets, 1);
-  share.frozen_experts = clustered ? answer.clustered_experts().max_experts() - 1 : 1;
+  const int64_t most = std::min<int64_t>(answer.clustered_experts().max_experts(), clients);
+  share.frozen_experts = clustered ? most - 1 : 1;
   return share;
 }
 

@@ -28,6 +28,7 @@ struct Part {
   learning::TrainJob job;
   learning::Rows embedded_rows;  // whose mean embeddings are sent too; none: empty
   int64_t passed_rows = 0;       // that go forward on the device besides
+  int32_t cluster = -1;          // of clients that share something; -1: none
 
   std::string name() const;  // "round 3, client 7"
 };
@@ -53,6 +54,10 @@ class Local {
   virtual void merged(learning::Learner&, const std::vector<int32_t>&) {}
   virtual cost::Work merge_work(const Workload&, const std::vector<Update>&) const { return {}; }
 
+  // What the run leaves as its adapter: the global state, or what stands for it.
+  virtual learning::Value left_behind(learning::Learner&, const learning::Value& global) {
+    return global;
+  }
   // The model that a client uses; where it is not the global one, accuracies are means over
   // clients.
   virtual bool is_personal() const { return false; }
@@ -73,17 +78,18 @@ struct LocalInputs {
 };
 std::unique_ptr<Local> make_local(const v1::Local& answer, LocalInputs inputs);
 
-// What of a share travels: FFA-LoRA's B, FedSA-LoRA's A, the adapters of FedALT and FedLEASE without
-// the head; RoLoRA's rounds narrow it further. And how many states do: SCAFFOLD's control variates are
-// another one.
+// What of a share travels: FFA-LoRA's B, FedSA-LoRA's A, the adapters of FedALT and FedLEASE
+// without the head; RoLoRA's rounds narrow it further. And how many states do: SCAFFOLD's control
+// variates are another one.
 learning::Share travelling(const v1::Local& answer, learning::Share share);
 // The first so many experts of each map in layers that have a rank.
 nn::ModuleExperts mixtures_of(const std::vector<int64_t>& ranks,
                               const std::vector<nn::Target>& targets, int64_t experts);
 // What a client trains where an assignment gives it this share: of FedALT and FedLEASE an expert in
-// the place of each adapter, with a router, beside one that is frozen, or as many as there may be.
+// the place of each adapter, with a router, beside one that is frozen, or as many as there may be
+// with so many clients.
 learning::Share trained_share(const v1::Local& answer, learning::Share share,
-                              const std::vector<nn::Target>& targets);
+                              const std::vector<nn::Target>& targets, int64_t clients);
 int64_t copies_of(const v1::Local& answer);
 // That a client trains side by side: FedAPEN's two.
 int64_t models_of(const v1::Local& answer);

@@ -35,9 +35,7 @@ class Mutual : public PlainTraining {
     own.held = part.held;
     const learning::Value start = both(learner, own, global, part.name());
     const learning::Value update = learner.train(start, part.job);
-    const learning::Value trained = learner.apply(learning::private_model(), {update}, part.name());
-    // Layers that were not held stay as they were.
-    own.model = learner.apply(learning::laid_over(), {own.model, trained}, part.name());
+    own.model = learner.apply(learning::private_model(), {update}, part.name());
     ++own.parts;
     const learning::Value shared = learner.apply(learning::shared_model(), {update}, part.name());
     return {update, sent(learner, part, shared)};
@@ -55,7 +53,7 @@ class Mutual : public PlainTraining {
     int64_t parts = 0;
     learning::Rows auxiliary_rows;
     learning::Share held;    // of its last part
-    learning::Value model;   // the private one, whole
+    learning::Value model;   // the private one
     learning::Value weight;  // of that one, as last learnt
   };
 

@@ -22,7 +22,7 @@ class RestOfWorld : public PlainTraining {
   Part part(const Occasion& occasion, int32_t client, const Client& who,
             const Plan& plan) override {
     Part part = PlainTraining::part(occasion, client, who, {plan.tuned, plan.held});
-    part.job.trained = trained_share(answer_, part.job.trained, inputs_.targets);
+    part.job.trained = trained_share(answer_, part.job.trained, inputs_.targets, inputs_.clients);
     part.held.shared = false;
     part.held.experts = mixtures_of(plan.held, inputs_.targets, 2);
     return part;

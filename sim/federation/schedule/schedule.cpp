@@ -246,6 +246,7 @@ kernel::Task<std::optional<Update>> client_round(Federation& f, Occasion occasio
   // Ranks may have been pruned.
   const Plan plan{part.job.trained.ranks, part.held.ranks, assigned.experts};
   begin_part(f, record, plan);
+  if (part.cluster >= 0) record.group = part.cluster;
   bool done = false;
   try {
     done = co_await run_part(f, part, record, on_break, merged_at);

@@ -67,6 +67,8 @@ TEST_CASE("FedLEASE: alone in the warm-up, then an expert for each cluster") {
 
   // Own expert, router and head are trained; the other cluster's is not.
   const Part third = clients.part(3, 0);
+  CHECK(third.cluster == 0);
+  CHECK(clients.part(3, 1).cluster == 1);
   CHECK(!third.job.trained.shared);
   CHECK(third.job.trained.frozen_experts == 1);
   CHECK(third.job.trained.experts.begin()->second == std::vector<int32_t>{0});
@@ -85,6 +87,11 @@ TEST_CASE("FedLEASE: alone in the warm-up, then an expert for each cluster") {
   clients.local->merged(clients.learner, {0, 2, 3});
   CHECK(clients.model_of(0, all(9)) == mixture({{7, 8}, {-69, -68}}, 6, 6));
   CHECK(clients.model_of(2, all(9)) == mixture({{7, 8}, {-69, -68}}, 6, 12));
+  // What is left behind is both clusters' experts.
+  Flat experts = mixture({{7, 8}, {-69, -68}}, 0, 0);
+  for (const char* none : {"head", "0r", "1r"}) experts.erase(none);
+  CHECK(clients.flat(clients.local->left_behind(clients.learner,
+                                                RecordingLearner::state_of(all(9)))) == experts);
   // Client 1 took no part: its cluster's expert and router of now, its own head.
   CHECK(clients.model_of(1, all(9)) == mixture({{-69, -68}, {7, 8}}, -26, -17));
 }
@@ -140,6 +147,9 @@ TEST_CASE("FedLEASE: the server compares the B of all pairs once") {
   round(1);
   CHECK(work(warm).forward_flops == 3 * 6 * 2 * 4 * 2);
   CHECK(work(warm).memory_bytes == 3 * 2 * (2 * 4 * 2) * 4);
+  // Two of them now, the third known from before: the same pairs.
+  CHECK(clients.local->merge_work(workload, {{0, 8, {}, warm.up}, {1, 8, {}, warm.up}})
+            .forward_flops == 3 * 6 * 2 * 4 * 2);
   round(2);
   CHECK(work(warm).forward_flops == 0);
   // An expert and a router of three outputs up; two experts and the router down.

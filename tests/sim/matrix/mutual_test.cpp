@@ -62,21 +62,5 @@ TEST_CASE("FedAPEN: a private model beside the shared one") {
   CHECK(equal.model_of(0, all(7)).at("weight") == 0.5);
 }
 
-// A client that holds the upper layer alone in its second part.
-TEST_CASE("FedAPEN: the private model keeps the layers that are not held") {
-  v1::Local answer;
-  answer.mutable_mutual();
-  Clients clients(answer);
-  clients.set_auxiliary_rows(rows_of(1));
-  clients.train(clients.part(1, 0));
-  clients.train(clients.part(2, 0, {{0, 4}, {0, 4}}));
-  const Flat upper{{"1a", 5}, {"1b", 6}, {"head", 7}};
-  CHECK(clients.model_of(0, all(9)) == both({{"1a", 9}, {"1b", 9}, {"head", 9}}, upper, 0.625));
-  clients.train(clients.part(3, 0));
-  const Flat& start = clients.learner.trainings.back().start;
-  CHECK(start.at("p0a") == 3);  // of the first part
-  CHECK(start.at("p1a") == 5);
-}
-
 }  // namespace
 }  // namespace fedclock::federation

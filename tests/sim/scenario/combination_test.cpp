@@ -26,9 +26,11 @@ TEST_CASE("every published method is a scenario by itself") {
     const std::vector<std::string> few = {"federation.assignment.experts.experts=20",
                                           "task.auxiliary_fraction=0.05"};
     const std::vector<std::string> aside = {"task.auxiliary_fraction=0.05"};
+    const std::vector<std::string> warm = {"stop.rounds=6"};
     const std::vector<std::string> rest = method == "legend"     ? std::vector<std::string>{rank}
                                           : method == "fedamole" ? few
                                           : method == "fedapen"  ? aside
+                                          : method == "fedlease" ? warm
                                                                  : std::vector<std::string>{};
     // Soft prompts are for decoders that answer in words.
     const std::vector<std::string> words = {"model.pretrain.architecture.kind=DECODER",
@@ -42,6 +44,8 @@ TEST_CASE("every published method is a scenario by itself") {
     CHECK_NOTHROW(load_with(overrides));
   }
   CHECK(method_names().size() == 28);
+  // A weight that is not learnt needs no rows.
+  CHECK_NOTHROW(load_with({"method=fedapen", "federation.local.mutual.weight_epochs=0"}));
 }
 
 TEST_CASE("answers that make no sense together are refused with the reason") {
@@ -150,7 +154,18 @@ TEST_CASE("answers that make no sense together are refused with the reason") {
       {{"method=fedlease", "federation.local.clustered_experts.max_experts=0"},
        "max_experts",
        "from 1 to 1000"},
+      {{"method=fedlease", "stop.rounds=5"}, "warmup_rounds", "leaves none in which experts"},
       {{"method=fedapen"}, "federation.local.mutual", "auxiliary rows"},
+      {{"method=fedapen", kAuxiliary, "federation.assignment={fisher:{layer_shares:[0.5,1]}}"},
+       "federation.assignment",
+       "would differ there"},
+      {{"method=fedapen", kAuxiliary,
+        "federation.assignment={uniform:{when_too_large:SHRINK_DEPTH}}"},
+       "when_too_large",
+       "would differ in the others"},
+      {{"method=fedapen", kAuxiliary, "evaluation.after_training=true"},
+       "evaluation.after_training",
+       "mixed with the merged one"},
       {{"method=fedapen", kAuxiliary, "federation.aggregation={stacked:{}}"},
        "federation.aggregation",
        "of the private model too"},
