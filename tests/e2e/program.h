@@ -40,16 +40,16 @@ class Workplace {
   // Commands that run side by side need names of their own for what they print.
   Ran run(const std::string& arguments, const std::string& environment = "",
           const std::filesystem::path& bases = cache(), const std::string& name = "") const {
-    const std::string command =
-        "cd '" + folder_.string() + "' && " + environment + " FEDCLOCK_CACHE='" + bases.string() +
-        "' FEDCLOCK_STORE=store.sqlite " + FEDCLOCK_PROGRAM + " " + arguments + " >" + name +
-        "out.txt 2>" + name + "err.txt </dev/null";
-    Ran ran;
-    const int status = std::system(command.c_str());
-    ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    ran.out = read_file(folder_ / (name + "out.txt"));
-    ran.err = read_file(folder_ / (name + "err.txt"));
-    return ran;
+    return execute(environment + " FEDCLOCK_CACHE='" + bases.string() +
+                       "' FEDCLOCK_STORE=store.sqlite " + FEDCLOCK_PROGRAM + " " + arguments,
+                   name);
+  }
+  // A line for bash, in this folder, with the same store and bases.
+  Ran shell(const std::string& line) const {
+    std::ofstream(folder_ / "line.sh") << line << "\n";
+    return execute("FEDCLOCK_CACHE='" + cache().string() +
+                       "' FEDCLOCK_STORE=\"$PWD/store.sqlite\" bash line.sh",
+                   "");
   }
 
   // One cache for all tests of a process, removed at its end: the tiny base is pretrained once.
@@ -66,6 +66,17 @@ class Workplace {
   }
 
  private:
+  Ran execute(const std::string& command, const std::string& name) const {
+    const std::string whole = "cd '" + folder_.string() + "' && " + command + " >" + name +
+                              "out.txt 2>" + name + "err.txt </dev/null";
+    Ran ran;
+    const int status = std::system(whole.c_str());
+    ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    ran.out = read_file(folder_ / (name + "out.txt"));
+    ran.err = read_file(folder_ / (name + "err.txt"));
+    return ran;
+  }
+
   std::filesystem::path folder_;
 };
 

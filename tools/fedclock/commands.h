@@ -33,12 +33,22 @@ scenario::Loaded load(const ScenarioOptions& options);
 // With the data folders of --data and FEDCLOCK_DATA, the cache folder, and fedclock's version.
 experiment::Options experiment_options(const ScenarioOptions& options);
 
+// Thrown by a command that has said all there is to say: ends the program with this code.
+struct Ended {
+  int exit_code;
+};
+
 void add_run(CLI::App& program, char** argv);
 void add_validate(CLI::App& program);
 void add_calibrate(CLI::App& program, char** argv);
+void add_check(CLI::App& program);
 void add_cost(CLI::App& program);
+void add_export(CLI::App& program);
 void add_import_fedscale(CLI::App& program);
 void add_compare(CLI::App& program);
+// `fedclock manual` and `fedclock completion`.
+void add_manual(CLI::App& program);
+void add_report(CLI::App& program);
 void add_store(CLI::App& program);
 void add_suite(CLI::App& program);
 void add_sweep(CLI::App& program);

@@ -1,5 +1,6 @@
 // fedclock: how accurate is a federated fine-tuning job after how many seconds, on these devices
-// and this network? Exit codes: 0 done, 1 fedclock itself failed, 2 the input is wrong.
+// and this network? Exit codes: 0 done, 1 fedclock itself failed or a check found something moved,
+// 2 the input is wrong.
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -116,7 +117,9 @@ int run_program(int argc, char** argv) {
   program.require_subcommand(1);
   program.set_version_flag("--version", "fedclock " FEDCLOCK_VERSION, "Print the version and exit");
   program.footer(
-      "Exit codes: 0 done, 1 fedclock itself failed, 2 the input is wrong.\n"
+      "Exit codes: 0 done, 1 fedclock itself failed or `check` found something moved, 2 the input "
+      "is "
+      "wrong.\n"
       "Read README.md for a first scenario, sim/scenario/scenario.proto for all fields.");
   add_run(program, argv);
   add_validate(program);
@@ -124,17 +127,23 @@ int run_program(int argc, char** argv) {
   add_calibrate(program, argv);
   add_import_fedscale(program);
   add_compare(program);
+  add_check(program);
+  add_report(program);
+  add_export(program);
   add_sweep(program);
   add_suite(program);
   add_store(program);
   add_why(program);
   add_version(program, argv);
+  add_manual(program);
   add_help(program);
   try {
     program.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& error) {
     return exit_code_of_command_line(program, error, argc, argv);
+  } catch (const Ended& ended) {
+    return ended.exit_code;
   } catch (const InputError& error) {
     say("{}\n", error.what());
     return 2;

@@ -1,5 +1,6 @@
 #include "tools/fedclock/progress.h"
 #include "tools/fedclock/say.h"
+#include "tools/fedclock/terminal.h"
 
 #include <fmt/format.h>
 
@@ -20,11 +21,16 @@ double seconds_since(Clock::time_point then) {
 
 constexpr double kPlainLineEvery_s = 10;
 constexpr double kLiveLineEvery_s = 0.1;
+constexpr size_t kSparklineBars = 16;
 
 }  // namespace
 
 Progress::Progress(const v1::Stop& stop, bool quiet, int events)
-    : stop_(stop), quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1), events_(events) {}
+    : stop_(stop),
+      quiet_(quiet),
+      terminal_(isatty(STDERR_FILENO) == 1),
+      colours_(shows_colours()),
+      events_(events) {}
 
 void Progress::tell(const nlohmann::json& event) {
   if (events_ < 0) return;
@@ -82,7 +88,7 @@ double Progress::share(const v1::Round& round) const {
 void Progress::round(const v1::Round& round) {
   tell({{"round", round.round()}, {"share", share(round)}});
   if (round.round() == 0) first_round_ = Clock::now();
-  if (round.has_accuracy()) last_accuracy_ = round.accuracy();
+  if (round.has_accuracy()) accuracies_.push_back(round.accuracy());
   const bool last = share(round) >= 1;
   // On a terminal one line moves; in a file only measured rounds are worth a line.
   if (terminal_ ? !last && seconds_since(last_line_) < kLiveLineEvery_s
@@ -95,11 +101,16 @@ void Progress::round(const v1::Round& round) {
   if (stop_.has_rounds() && !by_time) line += fmt::format("/{}", stop_.rounds());
   line += fmt::format("  simulated {}", duration_text(round.end_s()));
   if (by_time) line += " of " + duration_text(stop_.simulated_s());
-  if (last_accuracy_ >= 0) line += fmt::format("  accuracy {:.4f}", last_accuracy_);
+  if (!accuracies_.empty()) {
+    line += "  accuracy " + bold(fmt::format("{:.4f}", accuracies_.back()), colours_);
+    if (terminal_) line += " " + sparkline(accuracies_, kSparklineBars);
+  }
   if (round.has_train_loss()) line += fmt::format("  training loss {:.4f}", round.train_loss());
   const double done = share(round);
   const double left_s = done > 0 ? seconds_since(first_round_) * (1 - done) / done : 0;
-  if (left_s >= 1) line += fmt::format("  about {} left", duration_text(left_s));
+  if (left_s >= 1) {
+    line += faint(fmt::format("  about {} left", duration_text(left_s)), colours_);
+  }
   show(line, last);
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
 #include "models/learning/learner.h"
 #include "models/learning/pretrain.h"
@@ -36,10 +37,10 @@ class Progress {
   double share(const v1::Round& round) const;
 
   v1::Stop stop_;
-  bool quiet_, terminal_;
+  bool quiet_, terminal_, colours_;
   int events_;
   bool live_ = false;  // the cursor stands behind a live line
-  double last_accuracy_ = -1;
+  std::vector<double> accuracies_;
   std::chrono::steady_clock::time_point first_round_, last_line_;
 };
 

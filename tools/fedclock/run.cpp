@@ -6,12 +6,14 @@
 #include <chrono>
 #include <ctime>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
 
 #include "models/learning/numerics.h"
 #include "sim/experiment/convert.h"
 #include "sim/results/compare.h"
+#include "sim/results/exports.h"
 #include "sim/results/files.h"
 #include "sim/scenario/methods.h"
 #include "tools/fedclock/commands.h"
@@ -33,6 +35,7 @@ struct RunOptions {
   bool quiet = false;
   bool overwrite = false;
   bool explain = false;
+  bool json = false;
   std::string device = "cpu";
   int events = -1;
   StoreChoice store;
@@ -161,6 +164,12 @@ std::shared_ptr<learning::Store> open_store(const StoreChoice& choice) {
                                       .warn = [](const std::string& text) { say("{}\n", text); }});
 }
 
+// Who reads it may be waiting.
+void print_line_at_once(const std::string& line) {
+  fmt::print("{}", line);
+  std::fflush(stdout);
+}
+
 void run(const RunOptions& options, char** argv) {
   // Before this, libraries were loaded, twice where kernels had to be pinned: that is busy time,
   // and the process's own survives its executing itself again.
@@ -198,11 +207,20 @@ void run(const RunOptions& options, char** argv) {
     const experiment::Observer observer{
         .base = {.stage = [&](const std::string& text) { progress.stage(text); },
                  .step = [&](const learning::PretrainProgress& p) { progress.pretraining(p); }},
-        .round = [&](const v1::Round& round) { progress.round(round); }};
+        .round = [&](const v1::Round& round) {
+          progress.round(round);
+          if (options.json) print_line_at_once(results::json_line_of(round));
+        }};
     result = experiment.run(observer, out);
     progress.jobs(experiment.job_counts().total());
   }
   results::write_files(out, result, scenario::to_text(loaded.scenario));
+  if (options.json) {
+    const nlohmann::ordered_json end = {
+        {"type", "done"}, {"out", out.string()}, {"run_digest", results::run_digest(result).hex()}};
+    print_line_at_once(end.dump() + "\n");
+    return;
+  }
   print_summary(loaded.scenario, result, out);
   if (experiment.buffer_bytes() > 0) {
     print_line("memory here",
@@ -238,6 +256,9 @@ void add_run(CLI::App& program, char** argv) {
   command->add_flag("--explain", options->explain,
                     "Say how many jobs were known from the store, shared, or computed");
   command->add_flag("--quiet", options->quiet, "No progress on standard error");
+  command->add_flag("--json", options->json,
+                    "On standard output a JSON object a line, for each round and for the end, in "
+                    "the place of the summary");
   // For `fedclock sweep`, which listens at the other end: not for people (no group: not in help).
   command->add_option("--events", options->events)->group("");
   command->callback([options, argv] { run(*options, argv); });

@@ -1,0 +1,97 @@
+// fedclock check: what it catches, as a user would meet it.
+#include <catch2/catch.hpp>
+
+#include "sim/results/files.h"
+#include "tests/e2e/program.h"
+
+namespace fedclock::test {
+namespace {
+
+using Catch::Contains;
+
+// A run of the tiny scenario in folder `out`, with these settings.
+void run_tiny(const Workplace& here, const std::string& out, const std::string& settings = "") {
+  const Ran ran = here.run("run " + tiny_scenario() + " --out " + out + " --quiet " + settings);
+  INFO(ran.err);
+  REQUIRE(ran.code == 0);
+}
+
+Ran check(const Workplace& here, const std::string& folder, const std::string& more = "") {
+  return here.run("check " + folder + " --baseline kept.textproto " + more);
+}
+
+TEST_CASE("check: as kept, and what it catches") {
+  const Workplace here;
+  run_tiny(here, "kept");
+  Ran ran = check(here, "kept");
+  CHECK(ran.code == 2);
+  CHECK_THAT(ran.err, Contains("kept.textproto: cannot be read") && Contains("--update"));
+  ran = check(here, "kept", "--update");
+  INFO(ran.err);
+  REQUIRE(ran.code == 0);
+  run_tiny(here, "again");
+  ran = check(here, "again", "--junit out.xml --github");
+  CHECK(ran.code == 0);
+  CHECK(ran.out == ".: as kept\n");
+  CHECK_THAT(read_file(here / "out.xml"), Contains("failures=\"0\""));
+
+  const auto catches = [&](const std::string& settings, const std::string& what) {
+    INFO(settings);
+    run_tiny(here, "now", settings + " --overwrite");
+    const Ran now = check(here, "now", "--github --junit out.xml");
+    CHECK(now.code == 1);
+    CHECK_THAT(now.out, Contains(".: moved") && Contains(what));
+    CHECK_THAT(now.out, Contains("::error file=kept.textproto"));
+    CHECK_THAT(now.err, Contains("--update"));
+    CHECK_THAT(read_file(here / "out.xml"), Contains("failures=\"1\""));
+    return now.out;
+  };
+  // A link that is 1 % slower: the dates alone.
+  const double up = 0.99;
+  const std::string slower = catches(
+      "--set platform.devices[0].network.up_mbit_s=" + std::to_string(20 * up), "end of round 1: ");
+  CHECK_THAT(slower, !Contains("accuracy of") && !Contains("bytes up"));
+  // Another weight of the updates: what is learnt alone.
+  const std::string weighed =
+      catches("--set federation.aggregation.mean.weight_by_rows=false", "loss of round");
+  CHECK_THAT(weighed, !Contains("end of round") && Contains("final adapter"));
+  catches("--set seed=2", "scenario: another one");
+  catches("--set stop.rounds=1", "missing: ");
+}
+
+TEST_CASE("check: one changed bit of an adapter") {
+  const Workplace here;
+  run_tiny(here, "kept");
+  REQUIRE(check(here, "kept", "--update").code == 0);
+  // The digest that the result has of its adapter, in one bit of one digit.
+  v1::Result result = results::read_result(here / "kept");
+  std::string digest = result.adapter_digest();
+  digest.back() = digest.back() == '0' ? '1' : '0';
+  result.set_adapter_digest(digest);
+  results::write_file(here / "kept/result.pb", results::result_bytes(result));
+  const Ran ran = check(here, "kept");
+  CHECK(ran.code == 1);
+  CHECK_THAT(ran.out, Contains("final adapter: " + digest));
+}
+
+TEST_CASE("check: folders of many runs, and input that is none") {
+  const Workplace here;
+  run_tiny(here, "all/a");
+  run_tiny(here, "all/b", "--set stop.rounds=1");
+  REQUIRE(check(here, "all", "--update").code == 0);
+  CHECK(check(here, "all").out == "a: as kept\nb: as kept\n");
+  std::filesystem::remove_all(here / "all/b");
+  CHECK_THAT(check(here, "all").out, Contains("b: moved\n  missing"));
+  CHECK(check(here, "nowhere").code == 2);
+  std::filesystem::create_directory(here / "empty");
+  const Ran none = check(here, "empty");
+  CHECK(none.code == 2);
+  CHECK_THAT(none.err, Contains("holds no result"));
+  std::ofstream(here / "kept.textproto") << "rnus {}";
+  const Ran broken = check(here, "all");
+  CHECK(broken.code == 2);
+  CHECK_THAT(broken.err, Contains("kept.textproto:1:"));
+}
+
+}  // namespace
+}  // namespace fedclock::test

@@ -1,0 +1,123 @@
+// What a finished run becomes for others: exports, the report page, the manual, completion, JSON.
+#include <catch2/catch.hpp>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "sim/results/files.h"
+#include "tests/e2e/program.h"
+
+namespace fedclock::test {
+namespace {
+
+using Catch::Contains;
+
+const Workplace& tiny_run() {
+  static const Workplace here;
+  static const Ran ran = here.run("run " + tiny_scenario() + " --out a --quiet");
+  REQUIRE(ran.code == 0);
+  return here;
+}
+
+TEST_CASE("export: every format, of a run") {
+  const Workplace& here = tiny_run();
+  const auto exported = [&](const std::string& format) {
+    const Ran ran = here.run("export a --format " + format);
+    INFO(ran.err);
+    REQUIRE(ran.code == 0);
+    return here / ("a/export/" + format);
+  };
+  CHECK_THAT(read_file(exported("csv") / "rounds.csv"), Contains("simulated_s [s],accuracy [1]"));
+  CHECK_THAT(read_file(exported("csv") / "events.csv"), Contains("bytes [B]"));
+  const auto trace = nlohmann::json::parse(read_file(exported("trace") / "trace.json"));
+  CHECK(trace.at("traceEvents").size() > 20);
+  std::istringstream lines(read_file(exported("jsonl") / "events.jsonl"));
+  size_t count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    CHECK(nlohmann::json::parse(line).contains("type"));
+  }
+  CHECK(count > 20);
+  CHECK(read_file(exported("tensorboard") / "events.out.tfevents.fedclock").size() > 200);
+  const auto adapter = exported("peft");
+  CHECK(read_file(adapter / "adapter_model.safetensors") ==
+        read_file(here / "a/final_adapter/adapter_model.safetensors"));
+  CHECK(std::filesystem::exists(adapter / "adapter_config.json"));
+  const Ran elsewhere = here.run("export a --format jsonl --out b/c");
+  CHECK(elsewhere.code == 0);
+  CHECK(std::filesystem::exists(here / "b/c/events.jsonl"));
+}
+
+TEST_CASE("export: what cannot be exported is refused") {
+  const Workplace& here = tiny_run();
+  CHECK(here.run("export nowhere --format csv").code == 2);
+  CHECK(here.run("export a --format xml").code == 2);
+  REQUIRE(here.run("run " + tiny_scenario() + " --timing-only --out clock --quiet").code == 0);
+  const Ran none = here.run("export clock --format peft");
+  CHECK(none.code == 2);
+  CHECK_THAT(none.err, Contains("there is no adapter"));
+}
+
+TEST_CASE("report: a page with its data, and nothing from elsewhere") {
+  const Workplace& here = tiny_run();
+  REQUIRE(here.run("run " + tiny_scenario() + " --out other/seed-4 --set seed=4 --quiet").code ==
+          0);
+  const Ran ran = here.run("report a other -o page.html --target 0.3");
+  INFO(ran.err);
+  REQUIRE(ran.code == 0);
+  const std::string page = read_file(here / "page.html");
+  CHECK_THAT(page, !Contains("<!--fedclock:"));
+  for (const char* elsewhere : {"src=\"http", "href=\"http", "@import", "url(http"}) {
+    CHECK_THAT(page, !Contains(elsewhere));
+  }
+  const std::string begin = "<script>window.FEDCLOCK = ";
+  const size_t at = page.find(begin) + begin.size();
+  const auto data = nlohmann::json::parse(page.substr(at, page.find(";</script>", at) - at));
+  REQUIRE(data.at("runs").size() == 2);
+  const auto& run = data.at("runs").at(0);
+  const v1::Result result = results::read_result(here / "a");
+  CHECK(run.at("digest") == results::run_digest(result).hex());
+  CHECK(run.at("rounds").at("round").size() == static_cast<size_t>(result.rounds_size()));
+  CHECK(run.at("events").at("startS").size() ==
+        static_cast<size_t>(result.events().start_s_size()));
+  // Two seeds of one scenario are one series.
+  CHECK(data.at("series").size() == 1);
+  CHECK(data.at("series").at(0).at("runs") == nlohmann::json({0, 1}));
+  CHECK(data.at("target").at("accuracy") == 0.3);
+  CHECK(here.run("report nowhere").code == 2);
+}
+
+TEST_CASE("run --json: a line for each round and for the end, on standard output") {
+  const Workplace& here = tiny_run();
+  const Ran ran = here.run("run " + tiny_scenario() + " --json --out a");
+  REQUIRE(ran.code == 0);
+  std::istringstream lines(ran.out);
+  std::vector<nlohmann::json> objects;
+  for (std::string line; std::getline(lines, line);) objects.push_back(nlohmann::json::parse(line));
+  REQUIRE(objects.size() == 5);  // rounds 0 to 3, and the end
+  CHECK(objects[1].at("type") == "round");
+  CHECK(objects[1].at("end_s") == results::read_result(here / "a").rounds(1).end_s());
+  CHECK(objects[4].at("type") == "done");
+  CHECK(objects[4].at("run_digest") == results::run_digest(results::read_result(here / "a")).hex());
+}
+
+TEST_CASE("the manual and the completion know every command and option") {
+  const Workplace& here = tiny_run();
+  const Ran manual = here.run("manual"), completion = here.run("completion bash");
+  REQUIRE((manual.code == 0 && completion.code == 0));
+  for (const char* command : {"run", "check", "report", "export", "suite", "store", "why"}) {
+    CHECK_THAT(manual.out, Contains(".SS fedclock " + std::string(command)));
+    CHECK_THAT(completion.out, Contains("    " + std::string(command) + ") words="));
+  }
+  CHECK_THAT(manual.out, Contains("\\-\\-timing\\-only"));
+  CHECK_THAT(completion.out, Contains("--timing-only"));
+  // Options that are not for people are in neither.
+  CHECK_THAT(manual.out, !Contains("events\\fR"));
+  CHECK_THAT(completion.out, !Contains("--events"));
+  const Ran tried = here.shell(std::string("source <(") + FEDCLOCK_PROGRAM +
+                               " completion bash); COMP_WORDS=(fedclock check --up); COMP_CWORD=2; "
+                               "_fedclock; echo \"${COMPREPLY[@]}\"");
+  CHECK(tried.out == "--update\n");
+}
+
+}  // namespace
+}  // namespace fedclock::test

@@ -1,0 +1,126 @@
+// The manual page and the completion of shells, made of the same commands and options as --help.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "models/common/error.h"
+#include "tools/fedclock/commands.h"
+
+namespace fedclock::tools {
+
+namespace {
+
+// Commands that people are told of.
+std::vector<const CLI::App*> commands_of(const CLI::App& program) {
+  std::vector<const CLI::App*> all;
+  for (const CLI::App* command : program.get_subcommands([](const CLI::App*) { return true; })) {
+    if (!command->get_name().empty()) all.push_back(command);
+  }
+  return all;
+}
+
+std::vector<const CLI::Option*> options_of(const CLI::App& command) {
+  std::vector<const CLI::Option*> all;
+  for (const CLI::Option* option : command.get_options()) {
+    if (!option->get_group().empty()) all.push_back(option);
+  }
+  return all;
+}
+
+// As roff takes it: nothing in it is a request.
+std::string roff(const std::string& text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (c == '\\') {
+      escaped += "\\e";
+    } else if (c == '-') {
+      escaped += "\\-";
+    } else if (c == '\n') {
+      escaped += "\n.br\n";
+    } else {
+      escaped += c;
+    }
+  }
+  if (escaped.starts_with('.') || escaped.starts_with('\'')) escaped = "\\&" + escaped;
+  return escaped;
+}
+
+std::string option_entry(const CLI::Option& option) {
+  const std::string value =
+      option.get_items_expected_max() == 0 ? "" : " \\fI" + roff(option.get_type_name()) + "\\fR";
+  const bool positional = !option.get_positional();
+  std::string names = option.get_name(positional, true);
+  return fmt::format(".TP\n\\fB{}\\fR{}\n{}\n", roff(names), value, roff(option.get_description()));
+}
+
+std::string manual(const CLI::App& program) {
+  std::string page = fmt::format(
+      ".TH FEDCLOCK 1 \"\" \"fedclock {}\" \"User Commands\"\n.SH NAME\n{} \\- {}\n"
+      ".SH SYNOPSIS\n.B fedclock\n\\fICOMMAND\\fR [\\fIOPTIONS\\fR]\n.SH DESCRIPTION\n{}\n"
+      ".SH COMMANDS\n",
+      FEDCLOCK_VERSION, "fedclock", "federated fine\\-tuning on a simulated clock",
+      roff(program.get_description()));
+  for (const CLI::App* command : commands_of(program)) {
+    page += fmt::format(".SS fedclock {}\n{}\n", roff(command->get_name()),
+                        roff(command->get_description()));
+    for (const CLI::Option* option : options_of(*command)) page += option_entry(*option);
+    for (const CLI::App* part : commands_of(*command)) {
+      page += fmt::format(".TP\n\\fB{}\\fR\n{}\n", roff(part->get_name()),
+                          roff(part->get_description()));
+    }
+  }
+  return page + fmt::format(".SH EXIT STATUS\n{}\n", roff(program.get_footer()));
+}
+
+// The words that may stand in a command, after one another.
+std::string words_of(const CLI::App& command) {
+  std::string words;
+  for (const CLI::App* part : commands_of(command)) words += part->get_name() + " ";
+  for (const CLI::Option* option : options_of(command)) {
+    for (const std::string& name : option->get_lnames()) words += "--" + name + " ";
+    for (const std::string& name : option->get_snames()) words += "-" + name + " ";
+  }
+  if (!words.empty()) words.pop_back();
+  return words;
+}
+
+// Words that start with - are completed as options, others as commands or as files.
+std::string bash_completion(const CLI::App& program) {
+  std::string cases;
+  for (const CLI::App* command : commands_of(program)) {
+    cases += fmt::format("    {}) words=\"{}\" ;;\n", command->get_name(), words_of(*command));
+  }
+  return fmt::format(R"(# For bash: source <(fedclock completion bash)
+_fedclock() {{
+  local word=${{COMP_WORDS[COMP_CWORD]}} words
+  if [[ $COMP_CWORD -eq 1 ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "{}" -- "$word")
+    return
+  fi
+  case ${{COMP_WORDS[1]}} in
+{}    *) words= ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+  if [[ $word != -* ]]; then
+    mapfile -t -O "${{#COMPREPLY[@]}}" COMPREPLY < <(compgen -f -- "$word")
+  fi
+}}
+complete -o filenames -F _fedclock fedclock
+)",
+                     words_of(program), cases);
+}
+
+}  // namespace
+
+void add_manual(CLI::App& program) {
+  CLI::App* man =
+      program.add_subcommand("manual", "Print the manual page: fedclock manual | man -l -");
+  man->callback([&program] { fmt::print("{}", manual(program)); });
+  auto shell = std::make_shared<std::string>();
+  CLI::App* completion =
+      program.add_subcommand("completion", "Print what completes commands and options in a shell");
+  completion->add_option("SHELL", *shell, "bash")->required()->check(CLI::IsMember({"bash"}));
+  completion->callback([&program, shell] { fmt::print("{}", bash_completion(program)); });
+}
+
+}  // namespace fedclock::tools
