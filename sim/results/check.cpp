@@ -3,13 +3,14 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <fstream>
 #include <map>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <string>
 
 #include "sim/results/files.h"
-#include "sim/results/text.h"
 #include "sim/results/totals.h"
 
 namespace fedclock::results {
@@ -27,35 +28,29 @@ Number number(const Message& from, bool (Message::*has)() const, double (Message
 struct Figure {
   const char* what;
   Number (*of)(const v1::BaselineRound&);
-  std::string (*text)(double);
+  const char* unit = "";
   bool is_learnt = false;
   bool is_accuracy = false;
 };
 
-std::string plain(double value) { return fmt::format("{}", value); }
-std::string seconds(double value) { return fmt::format("{} s", value); }
-std::string bytes(double value) { return fmt::format("{:.0f} bytes", value); }
-std::string joules(double value) { return fmt::format("{} J", value); }
-
 using Round = v1::BaselineRound;
 
 const Figure kFigures[] = {
-    {"start", [](const Round& r) { return number(r, &Round::has_start_s, &Round::start_s); },
-     seconds},
-    {"end", [](const Round& r) { return number(r, &Round::has_end_s, &Round::end_s); }, seconds},
-    {"bytes up", [](const Round& r) { return Number(static_cast<double>(r.bytes_up())); }, bytes},
+    {"start", [](const Round& r) { return number(r, &Round::has_start_s, &Round::start_s); }, " s"},
+    {"end", [](const Round& r) { return number(r, &Round::has_end_s, &Round::end_s); }, " s"},
+    {"bytes up", [](const Round& r) { return Number(static_cast<double>(r.bytes_up())); },
+     " bytes"},
     {"bytes down", [](const Round& r) { return Number(static_cast<double>(r.bytes_down())); },
-     bytes},
-    {"energy", [](const Round& r) { return number(r, &Round::has_joules, &Round::joules); },
-     joules},
+     " bytes"},
+    {"energy", [](const Round& r) { return number(r, &Round::has_joules, &Round::joules); }, " J"},
     {"accuracy", [](const Round& r) { return number(r, &Round::has_accuracy, &Round::accuracy); },
-     plain, true, true},
+     "", true, true},
     {"clients' accuracy",
      [](const Round& r) { return number(r, &Round::has_client_accuracy, &Round::client_accuracy); },
-     plain, true, true},
-    {"loss", [](const Round& r) { return number(r, &Round::has_loss, &Round::loss); }, plain, true},
+     "", true, true},
+    {"loss", [](const Round& r) { return number(r, &Round::has_loss, &Round::loss); }, "", true},
     {"training loss",
-     [](const Round& r) { return number(r, &Round::has_train_loss, &Round::train_loss); }, plain,
+     [](const Round& r) { return number(r, &Round::has_train_loss, &Round::train_loss); }, "",
      true},
 };
 
@@ -68,15 +63,12 @@ bool same(const Number& a, const Number& b, double tolerance) {
 }
 
 std::string text_of(const Figure& figure, const Number& value) {
-  return value ? figure.text(*value) : "not measured";
+  return value ? fmt::format("{}{}", *value, figure.unit) : "not measured";
 }
-
-// To six digits: differences are for people, the values beside them are exact.
-double rounded(double value) { return std::stod(fmt::format("{:.6g}", value)); }
 
 std::string change(const Figure& figure, double from, double to) {
   const double by = to - from;
-  std::string text = fmt::format("{}{}", by >= 0 ? "+" : "", figure.text(rounded(by)));
+  std::string text = fmt::format("{:+.6g}{}", by, figure.unit);
   if (!figure.is_learnt && from != 0) text += fmt::format(", {:+.3g} %", 100 * by / from);
   return text;
 }
@@ -117,7 +109,7 @@ std::string moved_figure(const Figure& figure, const Rounds& kept, const Rounds&
   if (others == 0) return first;
   return fmt::format(
       "{}; and of {} later round{}{}", first, others, others == 1 ? "" : "s",
-      most > 0 ? fmt::format(", at most by {} (round {})", figure.text(rounded(most)), most_round)
+      most > 0 ? fmt::format(", at most by {:.6g}{} (round {})", most, figure.unit, most_round)
                : "");
 }
 
@@ -138,12 +130,43 @@ void compare_rounds(const Rounds& kept, const Rounds& now, std::vector<std::stri
   if (!more.empty()) moved.push_back("new: " + numbers_text(more));
 }
 
+// What rounds' sums do not show.
+void compare_parts(const v1::BaselineRun& kept, const v1::BaselineRun& now,
+                   const Rounds& rounds_kept, const Rounds& rounds_now,
+                   std::vector<std::string>& moved) {
+  for (const auto& [number, round] : rounds_kept) {
+    const auto found = rounds_now.find(number);
+    if (found == rounds_now.end()) continue;
+    if (round->parts_digest() == found->second->parts_digest()) continue;
+    moved.push_back(fmt::format(
+        "clients' dates, bytes or plans since round {}, with the same sums: clients.csv has them",
+        number));
+    return;
+  }
+  if (kept.clock_digest() == now.clock_digest()) return;
+  moved.emplace_back("events, or what lies outside of rounds: events.csv has them");
+}
+
+void compare_files(const v1::BaselineRun& kept, const v1::BaselineRun& now, bool bytes,
+                   std::vector<std::string>& moved) {
+  std::map<std::string, std::string> files;
+  for (const v1::AdapterFile& file : now.adapter_files()) files[file.name()] = file.digest();
+  for (const v1::AdapterFile& file : kept.adapter_files()) {
+    const auto found = files.find(file.name());
+    if (found == files.end()) {
+      moved.push_back(fmt::format("final adapter: {} is missing", file.name()));
+    } else if (bytes && found->second != file.digest()) {
+      moved.push_back(fmt::format("final adapter: {} has other bytes", file.name()));
+    }
+  }
+}
+
 bool is_native(const v1::BaselineRun& run) { return run.numerics().starts_with("native"); }
 
 std::vector<std::string> compare(const v1::BaselineRun& kept, const v1::BaselineRun& now,
                                  double native_tolerance) {
   std::vector<std::string> moved;
-  const bool native = is_native(kept) || is_native(now);
+  const bool native = is_native(kept) && is_native(now);
   if (kept.scenario_digest() != now.scenario_digest()) {
     moved.push_back(fmt::format("scenario: another one ({}, was {})", now.scenario_digest(),
                                 kept.scenario_digest()));
@@ -156,6 +179,8 @@ std::vector<std::string> compare(const v1::BaselineRun& kept, const v1::Baseline
     const std::string text = moved_figure(figure, rounds_kept, rounds_now, tolerance);
     if (!text.empty()) moved.push_back(text);
   }
+  if (moved.empty()) compare_parts(kept, now, rounds_kept, rounds_now, moved);
+  compare_files(kept, now, !native, moved);
   if (native) return moved;
   if (kept.adapter_digest() != now.adapter_digest()) {
     moved.push_back(
@@ -163,8 +188,8 @@ std::vector<std::string> compare(const v1::BaselineRun& kept, const v1::Baseline
   }
   if (moved.empty() && kept.figures_digest() != now.figures_digest()) {
     moved.push_back(
-        fmt::format("figures: {}, were {}: something else of the result than rounds' sums; "
-                    "clients.csv and events.csv have it",
+        fmt::format("figures: {}, were {}: what clients learnt, or their own accuracies; "
+                    "clients.csv has it",
                     now.figures_digest(), kept.figures_digest()));
   }
   if (!moved.empty() && kept.numerics() != now.numerics()) {
@@ -174,7 +199,59 @@ std::vector<std::string> compare(const v1::BaselineRun& kept, const v1::Baseline
   return moved;
 }
 
+// Without what is learnt.
+void keep_the_clock(v1::Round& round) {
+  round.clear_accuracy();
+  round.clear_loss();
+  round.clear_train_loss();
+  round.clear_client_accuracy();
+  round.clear_own_accuracies();
+  for (v1::ClientRound& client : *round.mutable_clients()) {
+    client.clear_accuracy();
+    client.clear_train_loss();
+  }
+}
+
+std::string digest_of(const v1::Result& result) { return run_digest(result).hex(); }
+
+// Of one round by itself; the sums stand beside it.
+std::string parts_digest_of(v1::Round round) {
+  keep_the_clock(round);
+  v1::Result alone;
+  alone.add_rounds()->Swap(&round);
+  return digest_of(alone);
+}
+
+std::string clock_digest_of(const v1::Result& result) {
+  v1::Result clock;
+  *clock.mutable_clients() = result.clients();
+  *clock.mutable_rounds() = result.rounds();
+  for (v1::Round& round : *clock.mutable_rounds()) keep_the_clock(round);
+  if (result.has_end_s()) clock.set_end_s(result.end_s());
+  *clock.mutable_events() = result.events();
+  return digest_of(clock);
+}
+
 }  // namespace
+
+std::vector<v1::AdapterFile> adapter_files_in(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> digests;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, none)) {
+    if (entry.path().extension() != ".safetensors") continue;
+    std::ifstream in(entry.path(), std::ios::binary);
+    std::stringstream bytes;
+    bytes << in.rdbuf();
+    digests[entry.path().filename().string()] = DigestBuilder().add(bytes.str()).finish().hex();
+  }
+  std::vector<v1::AdapterFile> files;
+  for (const auto& [name, digest] : digests) {
+    v1::AdapterFile& file = files.emplace_back();
+    file.set_name(name);
+    file.set_digest(digest);
+  }
+  return files;
+}
 
 v1::BaselineRun baseline_of(const NamedResult& run) {
   v1::BaselineRun kept;
@@ -185,7 +262,9 @@ v1::BaselineRun baseline_of(const NamedResult& run) {
   v1::Result figures = run.result;
   figures.clear_version();
   figures.clear_numerics();
-  kept.set_figures_digest(run_digest(figures).hex());
+  kept.set_figures_digest(digest_of(figures));
+  kept.set_clock_digest(clock_digest_of(run.result));
+  for (const v1::AdapterFile& file : run.adapter_files) *kept.add_adapter_files() = file;
   for (const v1::Round& from : run.result.rounds()) {
     Round& round = *kept.add_rounds();
     round.set_round(from.round());
@@ -198,6 +277,7 @@ v1::BaselineRun baseline_of(const NamedResult& run) {
     if (from.has_client_accuracy()) round.set_client_accuracy(from.client_accuracy());
     if (from.has_loss()) round.set_loss(from.loss());
     if (from.has_train_loss()) round.set_train_loss(from.train_loss());
+    round.set_parts_digest(parts_digest_of(from));
   }
   return kept;
 }

@@ -1,6 +1,7 @@
 // Regression: results against the figures that were kept of earlier ones (baseline.proto).
 // Simulated dates, bytes and joules must be the same to the last bit, and so must what was learnt,
-// but for accuracies of NATIVE runs, which may differ by the baseline's tolerance.
+// but for accuracies of NATIVE runs, which may differ by the baseline's tolerance; what else is
+// learnt is not compared there, and of the adapter's files whether they are there.
 #pragma once
 
 #include <filesystem>
@@ -15,7 +16,11 @@ namespace fedclock::results {
 struct NamedResult {
   std::string name;
   v1::Result result;
+  std::vector<v1::AdapterFile> adapter_files = {};
 };
+
+// The safetensors files in a folder, by name; none where there is no such folder.
+std::vector<v1::AdapterFile> adapter_files_in(const std::filesystem::path& folder);
 
 v1::BaselineRun baseline_of(const NamedResult& run);
 

@@ -80,6 +80,7 @@ void prepare_folder(const fs::path& folder, const v1::Result& planned, bool over
         folder.string(), error ? " (" + error.message() + ")" : ""));
   }
   if (overwrite) {
+    fs::remove_all(folder / "export", error);  // of the run that is written over
     // A run that only times writes none: what is there would pass for its adapter.
     if (!planned.learned()) fs::remove_all(folder / "final_adapter", error);
     return;

@@ -63,6 +63,19 @@ TEST_CASE("check: one changed bit of an adapter") {
   const Workplace here;
   run_tiny(here, "kept");
   REQUIRE(check(here, "kept", "--update").code == 0);
+  // In the middle of its file.
+  const auto file = here / "kept/final_adapter/adapter_model.safetensors";
+  const std::string bytes = read_file(file);
+  std::string other = bytes;
+  other[other.size() / 2] = static_cast<char>(other[other.size() / 2] ^ 1);
+  std::ofstream(file, std::ios::binary) << other;
+  const Ran flipped = check(here, "kept");
+  CHECK(flipped.code == 1);
+  CHECK_THAT(flipped.out, Contains("adapter_model.safetensors has other bytes"));
+  std::filesystem::remove(file);
+  CHECK_THAT(check(here, "kept").out, Contains("adapter_model.safetensors is missing"));
+  std::ofstream(file, std::ios::binary) << bytes;
+  CHECK(check(here, "kept").code == 0);
   // The digest that the result has of its adapter, in one bit of one digit.
   v1::Result result = results::read_result(here / "kept");
   std::string digest = result.adapter_digest();
@@ -87,10 +100,40 @@ TEST_CASE("check: folders of many runs, and input that is none") {
   const Ran none = check(here, "empty");
   CHECK(none.code == 2);
   CHECK_THAT(none.err, Contains("holds no result"));
+  CHECK(check(here, "all", "--quick").code == 2);
+  CHECK(check(here, "all", "--update --github").code == 2);
   std::ofstream(here / "kept.textproto") << "rnus {}";
   const Ran broken = check(here, "all");
   CHECK(broken.code == 2);
   CHECK_THAT(broken.err, Contains("kept.textproto:1:"));
+  const Ran mended = check(here, "all", "--update");
+  CHECK(mended.code == 0);
+  CHECK_THAT(mended.err, Contains("written over"));
+  CHECK(check(here, "all").code == 0);
+}
+
+TEST_CASE("check: a suite's file is run anew") {
+  const Workplace here;
+  const std::string suite =
+      std::string(FEDCLOCK_SOURCE_DIR "/") + "tests/data/suites/tiny.textproto";
+  Ran ran = check(here, suite, "--update");
+  INFO(ran.err);
+  REQUIRE(ran.code == 0);
+  // What an earlier check left is no result of this one.
+  const auto folder = here / "results/tiny-check/runs";
+  REQUIRE(std::filesystem::exists(folder));
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.path().filename() != "result.pb") continue;
+    v1::Result result = results::read_result(entry.path().parent_path());
+    result.mutable_rounds(1)->set_end_s(17);
+    results::write_file(entry.path(), results::result_bytes(result));
+  }
+  CHECK(check(here, "results/tiny-check").code == 1);
+  ran = check(here, suite);
+  INFO(ran.out << ran.err);
+  CHECK(ran.code == 0);
+  CHECK_THAT(ran.out, Contains("as kept") && !Contains("moved"));
+  CHECK(check(here, suite, "--out results/tiny-check").code == 2);
 }
 
 }  // namespace

@@ -23,17 +23,28 @@ struct CheckOptions {
   bool update = false, github = false, quick = false;
 };
 
+// A folder for a suite's results alone: check's own is emptied, another one must be new.
+fs::path folder_for(const CheckOptions& options, const std::string& suite) {
+  const fs::path own = fs::path("results") / (suite + (options.quick ? "-quick-check" : "-check"));
+  const fs::path folder = options.out.empty() ? own : fs::path(options.out);
+  std::error_code error;
+  if (options.out.empty()) fs::remove_all(folder, error);
+  if (!error && fs::exists(folder) && !fs::is_empty(folder)) {
+    throw InputError(
+        fmt::format("--out {}: is not empty: check runs all of the suite anew: name "
+                    "a new folder, or leave --out out",
+                    folder.string()));
+  }
+  fs::create_directories(folder, error);
+  return folder;
+}
+
 // The folder of a suite's results after it has been run anew; what the store knows is not learnt
 // again.
 fs::path run_suite(const CheckOptions& options) {
   const scenario::Suite suite = scenario::load_suite(options.path, options.quick);
-  const fs::path folder = options.out.empty()
-                              ? fs::path("results") / (suite.suite.name() + "-check")
-                              : fs::path(options.out);
-  std::error_code ignored;
-  fs::create_directories(folder, ignored);
-  std::vector<std::string> arguments = {"suite",         options.path,  "--out",
-                                        folder.string(), "--overwrite", "--quiet"};
+  const fs::path folder = folder_for(options, suite.suite.name());
+  std::vector<std::string> arguments = {"suite", options.path, "--out", folder.string(), "--quiet"};
   if (options.quick) arguments.emplace_back("--quick");
   if (!options.data_folder.empty()) {
     arguments.insert(arguments.end(), {"--data", options.data_folder});
@@ -52,17 +63,19 @@ fs::path run_suite(const CheckOptions& options) {
                       code = exit_code;
                       reason = why;
                     }});
-  if (code != 0) {
-    throw InputError(fmt::format("{}: the suite ended with code {}{}: {} says why", options.path,
-                                 code, reason.empty() ? "" : " (" + reason + ")", log.string()));
-  }
-  return folder;
+  if (code == 0) return folder;
+  const std::string text =
+      fmt::format("{}: the suite ended with code {}{}: {} says why", options.path, code,
+                  reason.empty() ? "" : " (" + reason + ")", log.string());
+  if (code == 2) throw InputError(text);
+  throw std::runtime_error(text);
 }
 
 std::vector<results::NamedResult> read_all(const fs::path& folder) {
   std::vector<results::NamedResult> runs;
   for (const ResultFolder& one : results_in(folder)) {
-    runs.push_back({one.name, results::read_result(one.path)});
+    runs.push_back({one.name, results::read_result(one.path),
+                    results::adapter_files_in(one.path / "final_adapter")});
   }
   return runs;
 }
@@ -83,6 +96,31 @@ void print_checked(const std::vector<results::CheckedRun>& checked) {
   }
 }
 
+// What is kept already; what cannot be read is written over by --update.
+v1::Baseline baseline_before(const CheckOptions& options) {
+  std::error_code ignored;
+  if (options.update && !fs::exists(options.baseline, ignored)) return {};
+  try {
+    return results::read_baseline(options.baseline);
+  } catch (const InputError& error) {
+    if (!options.update) throw;
+    say("{}\n{}: written over\n", error.what(), options.baseline);
+    return {};
+  }
+}
+
+void refuse_useless_options(const CheckOptions& options, bool is_folder) {
+  if (options.update && (options.github || !options.junit.empty())) {
+    throw InputError("--junit and --github tell what moved, and --update keeps it: leave one out");
+  }
+  if (is_folder && (options.quick || options.workers > 0 || !options.out.empty() ||
+                    !options.data_folder.empty())) {
+    throw InputError(fmt::format(
+        "{}: is a folder of results: --quick, --out, --workers and --data are about a suite's file",
+        options.path));
+  }
+}
+
 void check(const CheckOptions& options) {
   std::error_code ignored;
   if (!fs::exists(options.path, ignored)) {
@@ -91,15 +129,13 @@ void check(const CheckOptions& options) {
                     "folder of a finished run",
                     options.path));
   }
-  v1::Baseline baseline;
-  if (!options.update || fs::exists(options.baseline, ignored)) {
-    baseline = results::read_baseline(options.baseline);
-  }
-  const fs::path folder =
-      fs::is_directory(options.path, ignored) ? fs::path(options.path) : run_suite(options);
+  const bool is_folder = fs::is_directory(options.path, ignored);
+  refuse_useless_options(options, is_folder);
+  const v1::Baseline baseline = baseline_before(options);
+  const fs::path folder = is_folder ? fs::path(options.path) : run_suite(options);
   const std::vector<results::NamedResult> runs = read_all(folder);
   const std::vector<results::CheckedRun> checked = results::check(baseline, runs);
-  print_checked(checked);
+  if (baseline.runs_size() > 0 || !options.update) print_checked(checked);
   if (!options.junit.empty()) results::write_file(options.junit, results::junit_xml(checked));
   if (options.update) return write_baseline(options, runs, baseline);
   if (options.github) fmt::print("{}", results::github_annotations(checked, options.baseline));
@@ -128,8 +164,9 @@ void add_check(CLI::App& program) {
   command->add_option("--junit", options->junit, "Write the outcome to this file as JUnit's XML");
   command->add_flag("--github", options->github, "Print GitHub annotations besides");
   command->add_flag("--quick", options->quick, "Of a suite file, its quick changes");
-  command->add_option("-o,--out", options->out,
-                      "Folder for a suite's results [default: results/NAME-check]");
+  command->add_option(
+      "-o,--out", options->out,
+      "New folder for a suite's results [default: results/NAME-check, emptied first]");
   command
       ->add_option("--workers", options->workers,
                    "Of a suite file: processes and threads that learn [default: all cores]")

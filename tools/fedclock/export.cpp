@@ -45,6 +45,10 @@ void copy_adapter(const fs::path& folder, const fs::path& out) {
                     "written over since: run it again",
                     adapter.string()));
   }
+  for (const char* earlier :
+       {"adapter_model.safetensors", "adapter_config.json", "experts.safetensors"}) {
+    fs::remove(out / earlier);
+  }
   fs::copy(adapter, out, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
 }
 

@@ -66,7 +66,8 @@ std::string name_of(const fs::path& given, const ResultFolder& folder, size_t fo
 void name_series(std::vector<results::ReportRun>& runs, const std::vector<std::string>& kinds) {
   std::map<std::string, std::set<std::string>> kinds_of_method;
   for (size_t i = 0; i < runs.size(); ++i) kinds_of_method[runs[i].method].insert(kinds[i]);
-  std::map<std::string, std::string> labels;
+  std::map<std::string, std::string> labels;  // of each kind
+  std::set<std::string> taken;
   for (size_t i = 0; i < runs.size(); ++i) {
     std::string label = runs[i].method;
     if (kinds_of_method.at(label).size() > 1) {
@@ -74,7 +75,11 @@ void name_series(std::vector<results::ReportRun>& runs, const std::vector<std::s
       const size_t seed = label.rfind("/seed-");
       if (seed != std::string::npos) label.resize(seed);
     }
-    runs[i].series = labels.emplace(kinds[i], label).first->second;
+    const auto [own, is_new] = labels.emplace(kinds[i], label);
+    if (is_new && !taken.insert(label).second) {  // another kind is called so
+      taken.insert(own->second = runs[i].name);
+    }
+    runs[i].series = own->second;
   }
 }
 
@@ -82,8 +87,10 @@ std::vector<results::ReportRun> runs_of(const ReportOptions& options) {
   std::vector<results::ReportRun> runs;
   std::vector<std::string> kinds;
   std::set<std::string> names;
+  std::set<fs::path> seen;
   for (const std::string& given : options.folders) {
     for (const ResultFolder& folder : results_in(given)) {
+      if (!seen.insert(fs::weakly_canonical(folder.path)).second) continue;
       results::ReportRun& run = runs.emplace_back();
       run.result = results::read_result(folder.path);
       run.folder = folder.path.generic_string();

@@ -216,9 +216,12 @@ void run(const RunOptions& options, char** argv) {
   }
   results::write_files(out, result, scenario::to_text(loaded.scenario));
   if (options.json) {
-    const nlohmann::ordered_json end = {
-        {"type", "done"}, {"out", out.string()}, {"run_digest", results::run_digest(result).hex()}};
-    print_line_at_once(end.dump() + "\n");
+    const nlohmann::ordered_json end = {{"type", "done"},
+                                        {"out", out.string()},
+                                        {"run_digest", results::run_digest(result).hex()},
+                                        {"stop_reason", result.stop_reason()}};
+    print_line_at_once(end.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
+                       "\n");
     return;
   }
   print_summary(loaded.scenario, result, out);

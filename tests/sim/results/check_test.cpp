@@ -91,7 +91,10 @@ TEST_CASE("check: the least difference counts, and what rounds do not show") {
   result = example();
   result.mutable_rounds(2)->add_clients()->set_depth(3);
   REQUIRE(moved(result).size() == 1);
-  CHECK_THAT(moved(result).front(), Contains("figures: "));
+  CHECK_THAT(moved(result).front(), Contains("plans since round 2"));
+  result = example();
+  result.add_clients()->set_off_s(1);
+  CHECK_THAT(moved(result).front(), Contains("outside of rounds"));
   result = example();
   result.set_scenario_digest("ab");
   CHECK_THAT(moved(result).front(), Contains("scenario: another one (ab, was aa)"));
@@ -126,8 +129,14 @@ TEST_CASE("check: NATIVE accuracies may differ by the tolerance, dates may not")
   CHECK_THAT(moved(result, baseline).front(), Contains("accuracy of round 3"));
   baseline.set_native_tolerance(0.05);
   CHECK(moved(result, baseline).empty());
+  result.mutable_rounds(1)->add_clients()->set_train_s(1);
+  CHECK_THAT(moved(result, baseline).front(), Contains("since round 1"));
   result.mutable_rounds(3)->set_end_s(30.1);
   CHECK_THAT(moved(result, baseline).front(), Contains("end of round 3"));
+  // Of a portable baseline nothing may differ.
+  result = native;
+  result.mutable_rounds(2)->set_loss(17);
+  CHECK_THAT(moved(result).front(), Contains("loss of round 2"));
 }
 
 TEST_CASE("check: a baseline is written and read to the last bit") {
