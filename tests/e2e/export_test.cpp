@@ -109,6 +109,8 @@ TEST_CASE("the manual and the completion know every command and option") {
     CHECK_THAT(completion.out, Contains("    " + std::string(command) + ") words="));
   }
   CHECK_THAT(manual.out, Contains("\\-\\-timing\\-only"));
+  CHECK_THAT(manual.out, Contains(".SS fedclock store prune"));
+  CHECK_THAT(completion.out, Contains("--remove"));
   CHECK_THAT(completion.out, Contains("--timing-only"));
   // Options that are not for people are in neither.
   CHECK_THAT(manual.out, !Contains("events\\fR"));

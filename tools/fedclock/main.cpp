@@ -120,7 +120,7 @@ int run_program(int argc, char** argv) {
       "Exit codes: 0 done, 1 fedclock itself failed or `check` found something moved, 2 the input "
       "is "
       "wrong.\n"
-      "Read README.md for a first scenario, sim/scenario/scenario.proto for all fields.");
+      "Read README.md for a first scenario, sim/scenario/REFERENCE.md for all fields.");
   add_run(program, argv);
   add_validate(program);
   add_cost(program);

@@ -53,6 +53,16 @@ std::string option_entry(const CLI::Option& option) {
   return fmt::format(".TP\n\\fB{}\\fR{}\n{}\n", roff(names), value, roff(option.get_description()));
 }
 
+// With the commands that are parts of it: "fedclock store verify".
+std::string command_entry(const CLI::App& command, const std::string& name) {
+  std::string entry = fmt::format(".SS {}\n{}\n", roff(name), roff(command.get_description()));
+  for (const CLI::Option* option : options_of(command)) entry += option_entry(*option);
+  for (const CLI::App* part : commands_of(command)) {
+    entry += command_entry(*part, name + " " + part->get_name());
+  }
+  return entry;
+}
+
 std::string manual(const CLI::App& program) {
   std::string page = fmt::format(
       ".TH FEDCLOCK 1 \"\" \"fedclock {}\" \"User Commands\"\n.SH NAME\n{} \\- {}\n"
@@ -61,21 +71,18 @@ std::string manual(const CLI::App& program) {
       FEDCLOCK_VERSION, "fedclock", "federated fine\\-tuning on a simulated clock",
       roff(program.get_description()));
   for (const CLI::App* command : commands_of(program)) {
-    page += fmt::format(".SS fedclock {}\n{}\n", roff(command->get_name()),
-                        roff(command->get_description()));
-    for (const CLI::Option* option : options_of(*command)) page += option_entry(*option);
-    for (const CLI::App* part : commands_of(*command)) {
-      page += fmt::format(".TP\n\\fB{}\\fR\n{}\n", roff(part->get_name()),
-                          roff(part->get_description()));
-    }
+    page += command_entry(*command, "fedclock " + command->get_name());
   }
   return page + fmt::format(".SH EXIT STATUS\n{}\n", roff(program.get_footer()));
 }
 
-// The words that may stand in a command, after one another.
+// The words that may stand behind a command, those of its parts' options too.
 std::string words_of(const CLI::App& command) {
   std::string words;
-  for (const CLI::App* part : commands_of(command)) words += part->get_name() + " ";
+  for (const CLI::App* part : commands_of(command)) {
+    words += part->get_name() + " ";
+    if (command.get_parent() != nullptr) words += words_of(*part) + " ";
+  }
   for (const CLI::Option* option : options_of(command)) {
     for (const std::string& name : option->get_lnames()) words += "--" + name + " ";
     for (const std::string& name : option->get_snames()) words += "-" + name + " ";
