@@ -27,10 +27,10 @@ std::optional<double> best_accuracy(const v1::Result& result) {
   return best;
 }
 
-std::optional<double> common_target(const std::vector<v1::Result>& results) {
+std::optional<double> common_target(const std::vector<const v1::Result*>& results) {
   std::optional<double> target;
-  for (const v1::Result& result : results) {
-    const std::optional<double> best = best_accuracy(result);
+  for (const v1::Result* result : results) {
+    const std::optional<double> best = best_accuracy(*result);
     if (!best) return std::nullopt;
     target = std::min(target.value_or(1.0), *best);
   }

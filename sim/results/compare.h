@@ -25,7 +25,7 @@ std::optional<double> best_accuracy(const v1::Result& result);
 
 // The highest accuracy that all of them reach: the default target. Nothing where one of them
 // measured none.
-std::optional<double> common_target(const std::vector<v1::Result>& results);
+std::optional<double> common_target(const std::vector<const v1::Result*>& results);
 
 // Accuracy of the last round; nothing where it was not measured.
 std::optional<double> final_accuracy(const v1::Result& result);

@@ -162,8 +162,8 @@ Json series_of(const std::vector<ReportRun>& runs) {
 Json target_of(const std::vector<ReportRun>& runs, std::optional<double> target) {
   std::string reason = "as asked for";
   if (!target) {
-    std::vector<v1::Result> results;
-    for (const ReportRun& run : runs) results.push_back(run.result);
+    std::vector<const v1::Result*> results;
+    for (const ReportRun& run : runs) results.push_back(&run.result);
     target = common_target(results);
     reason = runs.size() == 1 ? "the best accuracy of the run"
                               : "the highest accuracy that all runs reach";

@@ -1,14 +1,12 @@
 // What the report page (tools/report/page) draws, as one JSON object. Columns are arrays of equal
 // length, null where a value was not measured; simulated seconds, bytes, joules, accuracies 0 to 1:
 //   version
-//   runs     of each its facts and digests; "clients", "rounds", "parts" (a client in a round),
-//   "ownAccuracies"
-//            and "events" by columns, as in result.proto; bytes and joules of a round are that
-//            round's alone
+//   runs     each one's facts and digests, and by columns, as in result.proto: "clients", "rounds",
+//            "parts" (a client in a round), "ownAccuracies", "events". A round's bytes and joules
+//            are its own alone, without those before it.
 //   series   labels, and the places of the runs that differ in their seed alone
-//   target   {"accuracy", "reason", "reached": of each run {"s", "bytes", "joules"} or null}; null
-//   where a
-//            run has no accuracy
+//   target   {"accuracy", "reason", "reached": for each run {"s", "bytes", "joules"} or null}; null
+//            where a run has no accuracy
 #pragma once
 
 #include <cstdint>

@@ -32,9 +32,9 @@ std::string outcome(const std::optional<v1::Result>& result, const std::optional
 std::optional<double> sweep_target(const std::vector<SweepPoint>& points,
                                    const std::optional<double>& given) {
   if (given) return given;
-  std::vector<v1::Result> done;
+  std::vector<const v1::Result*> done;
   for (const SweepPoint& point : points) {
-    if (point.result) done.push_back(*point.result);
+    if (point.result) done.push_back(&*point.result);
   }
   return common_target(done);
 }

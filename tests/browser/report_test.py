@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Opens report pages in a headless browser: pages of made-up runs, or with --page FILE... ones that the program wrote.
+"""Opens report pages in a headless browser: of made-up runs, and of runs of the program.
 
-    report_test.py [--page FILE]... [NAME]...      NAMEs of unittest choose tests
+    report_test.py [--program FILE] [NAME]...      NAMEs of unittest choose tests
+    report_test.py --page FILE...                  pages that are there, instead
 
 Exits with 77 where Chromium, its driver or python3-selenium is missing."""
 import json
+import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +37,7 @@ if not (sample_runs.LIBRARY / "vega").is_dir() and "--page" not in sys.argv:
     sys.exit(77)
 
 GIVEN = []
+PROGRAM = []  # the path of fedclock
 # Figures that a page always has, drawn or with words in their place.
 FIGURES = ["accuracy-time", "accuracy-rounds", "accuracy-traffic", "target-bars", "timeline-devices", "time-parts", "partition-rows", "clients-end"]
 # Figures of a case that must be drawn, beyond those of every run that learned.
@@ -220,7 +224,15 @@ class SamplePages(AnyPage):
         Page.open_case("eighty_by_hundred")
         took = Page.run("return performance.getEntriesByName('first-figures')[0].startTime") / 1000
         print(f"80 devices x 100 rounds: first figures after {took:.2f} s", flush=True)
-        self.assertLess(took, 10)
+
+    def test_many_scenarios_are_called_by_what_their_names_begin_with(self):
+        title = lambda names: Page.run("return beginning(arguments[0])", names)
+        Page.open_case("quickstart")
+        self.assertEqual(title(["suite-news-0.1-fedit", "suite-news-0.1-hetlora", "suite-news-0.1-hetlora"]), "suite-news-0.1")
+        self.assertEqual(title(["news-1", "news-10"]), "news")
+        self.assertEqual(title(["alpha", "alphabet"]), "")
+        self.assertEqual(title(["a-1", "a-2"]), "")
+        self.assertEqual(title(["same", "same"]), "same")
 
     def test_names_are_text(self):
         Page.open_case("hostile")
@@ -355,6 +367,62 @@ class SamplePages(AnyPage):
             Page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+class ProgramPages(AnyPage):
+    """Pages of real runs, whose names and texts try to be more than text."""
+
+    EVIL = "</script><script>window.escaped = 1</script><img src=x onerror='window.escaped = 1'><!-- <script> \\u2028 \\\\ &lt;"
+
+    @classmethod
+    def setUpClass(cls):
+        if not PROGRAM:
+            raise unittest.SkipTest("no --program")
+        cls.temporary = tempfile.TemporaryDirectory()
+        cls.folder = pathlib.Path(cls.temporary.name)
+        tiny = (pathlib.Path(__file__).resolve().parents[1] / "data" / "good" / "tiny.textproto").read_text()
+        assert tiny.count('"large board"') == 1
+        evil = json.dumps(cls.EVIL)
+        (cls.folder / "tiny.textproto").write_text(tiny.replace('"large board"', evil) + f"\ndescription: {evil}\nassumptions: {evil}\n")
+        cls.fedclock("run", "tiny.textproto", "--out", "runs/a <b>bold</b> one/seed-3")
+        cls.fedclock("run", "tiny.textproto", "--out", "runs/a <b>bold</b> one/seed-4", "--set", "seed=4")
+        cls.fedclock("run", "tiny.textproto", "--out", "runs/ffa", "--set", "method=ffa_lora")
+        cls.fedclock("run", "tiny.textproto", "--out", "clock", "--timing-only")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temporary.cleanup()
+
+    @classmethod
+    def fedclock(cls, *arguments):
+        places = {"FEDCLOCK_CACHE": str(cls.folder / "cache"), "FEDCLOCK_STORE": str(cls.folder / "store.sqlite")}
+        ran = subprocess.run([PROGRAM[0], *arguments], cwd=cls.folder, env={**os.environ, **places}, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+
+    def open_report(self, *folders):
+        self.fedclock("report", *folders, "-o", "report.html")
+        Page.open_file(self.folder / "report.html")
+
+    def test_several_runs(self):
+        self.open_report("runs")
+        self.assertEqual(Page.run("return FEDCLOCK.runs.length"), 3)
+        self.assertEqual(Page.run("return FEDCLOCK.series.length"), 2)
+        self.check_page(LEARNED)
+        self.check_tips()
+        self.check_saved()
+        self.assertIsNone(Page.run("return window.escaped || null"))
+
+    def test_one_run(self):
+        self.open_report("runs/a <b>bold</b> one/seed-3")
+        self.check_page(LEARNED)
+        self.assertIsNone(Page.run("return window.escaped || null"))
+        self.assertEqual(Page.run("return document.querySelectorAll('main img').length"), 0)
+        self.assertIn(self.EVIL, Page.run("return FEDCLOCK.runs[0].assumptions.join()"))
+        self.assertIn(self.EVIL.split(" ")[0], Page.run("return document.body.textContent"))
+
+    def test_the_clock_alone(self):
+        self.open_report("clock")
+        self.check_page(["timeline-devices", "time-parts", "partition-rows"])
+
+
 class GivenPages(AnyPage):
     """Pages that the program wrote."""
 
@@ -376,14 +444,16 @@ def tearDownModule():
 
 
 def load_tests(loader, tests, pattern):
-    return loader.loadTestsFromTestCase(GivenPages if GIVEN else SamplePages)
+    cases = [GivenPages] if GIVEN else [SamplePages, ProgramPages]
+    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in cases)
 
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    while "--page" in arguments:
-        at = arguments.index("--page")
-        GIVEN.append(pathlib.Path(arguments[at + 1]))
-        del arguments[at:at + 2]
+    for name, values in (("--page", GIVEN), ("--program", PROGRAM)):
+        while name in arguments:
+            at = arguments.index(name)
+            values.append(pathlib.Path(arguments[at + 1]).resolve())
+            del arguments[at:at + 2]
     names = [name if "." in name else f"SamplePages.{name}" for name in arguments]
     unittest.main(argv=[sys.argv[0], *names], verbosity=2)

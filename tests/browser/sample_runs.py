@@ -4,15 +4,17 @@
     sample_runs.py FOLDER     writes a page for each case
 
 Nothing is simulated: numbers only look like a run's, and are the same each time."""
+import functools
 import hashlib
 import json
 import math
 import pathlib
 import random
-import re
+import subprocess
 import sys
+import tempfile
 
-PAGE = pathlib.Path(__file__).resolve().parents[2] / "tools" / "report" / "page"
+REPORT = pathlib.Path(__file__).resolve().parents[2] / "tools" / "report"
 LIBRARY = pathlib.Path("/usr/share/javascript")
 DOWNLOAD, TRAIN, UPLOAD, MERGE, GROUP_DOWNLOAD, GROUP_UPLOAD = range(6)
 DONE, BROKEN, CANCELLED = range(3)
@@ -209,21 +211,18 @@ CASES = {
 }
 
 
-def vega_script(page_folder=PAGE, library=LIBRARY):
-    page_folder, library = pathlib.Path(page_folder), pathlib.Path(library)
-    files = [page_folder / line if (page_folder / line).exists() else library / line for line in (page_folder / "vega.txt").read_text().split()]
-    # Maps of sources would be looked for beside the page.
-    return "\n".join(re.sub(r"(?m)^//# sourceMappingURL=.*$", "", file.read_text()) for file in files)
+@functools.cache
+def page_without_data():
+    """As the program carries it: made by the script that makes that one."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = pathlib.Path(folder) / "page.html"
+        subprocess.run(["cmake", f"-DPAGE={REPORT / 'page'}", f"-DVEGA={LIBRARY}", f"-DOUT={page}", "-P", REPORT / "bundle.cmake"], check=True)
+        return page.read_text()
 
 
-def assemble(data, page_folder=PAGE, vega_file=None):
-    page_folder = pathlib.Path(page_folder)
-    vega = pathlib.Path(vega_file).read_text() if vega_file else vega_script(page_folder)
-    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    scripts = "".join(f"<script>\n{(page_folder / name).read_text()}</script>\n" for name in (page_folder / "scripts.txt").read_text().split())
-    pieces = {"style": f"<style>\n{(page_folder / 'page.css').read_text()}</style>", "vega": f"<script>\n{vega}\n</script>",
-              "data": f"<script>window.FEDCLOCK = {text};</script>", "scripts": scripts}
-    return re.sub(r"<!--fedclock:(\w+)-->", lambda found: pieces[found.group(1)], (page_folder / "page.html").read_text())
+def assemble(data):
+    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return page_without_data().replace("<!--fedclock:data-->", f"<script>window.FEDCLOCK = {text};</script>")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// What a finished run becomes for others: exports, the report page, the manual, completion, JSON.
+// What a finished run becomes for others: exports, the report page.
 #include <catch2/catch.hpp>
 
 #include <nlohmann/json.hpp>
@@ -38,6 +38,9 @@ TEST_CASE("export: every format, of a run") {
   }
   CHECK(count > 20);
   CHECK(read_file(exported("tensorboard") / "events.out.tfevents.fedclock").size() > 200);
+  const std::string paje = read_file(exported("paje") / "run.paje");
+  CHECK_THAT(paje, Contains("\"client 0\"") && Contains("train"));
+  CHECK(paje == read_file(exported("paje") / "run.paje"));
   const auto adapter = exported("peft");
   CHECK(read_file(adapter / "adapter_model.safetensors") ==
         read_file(here / "a/final_adapter/adapter_model.safetensors"));
@@ -84,41 +87,6 @@ TEST_CASE("report: a page with its data, and nothing from elsewhere") {
   CHECK(data.at("series").at(0).at("runs") == nlohmann::json({0, 1}));
   CHECK(data.at("target").at("accuracy") == 0.3);
   CHECK(here.run("report nowhere").code == 2);
-}
-
-TEST_CASE("run --json: a line for each round and for the end, on standard output") {
-  const Workplace& here = tiny_run();
-  const Ran ran = here.run("run " + tiny_scenario() + " --json --out a");
-  REQUIRE(ran.code == 0);
-  std::istringstream lines(ran.out);
-  std::vector<nlohmann::json> objects;
-  for (std::string line; std::getline(lines, line);) objects.push_back(nlohmann::json::parse(line));
-  REQUIRE(objects.size() == 5);  // rounds 0 to 3, and the end
-  CHECK(objects[1].at("type") == "round");
-  CHECK(objects[1].at("end_s") == results::read_result(here / "a").rounds(1).end_s());
-  CHECK(objects[4].at("type") == "done");
-  CHECK(objects[4].at("run_digest") == results::run_digest(results::read_result(here / "a")).hex());
-}
-
-TEST_CASE("the manual and the completion know every command and option") {
-  const Workplace& here = tiny_run();
-  const Ran manual = here.run("manual"), completion = here.run("completion bash");
-  REQUIRE((manual.code == 0 && completion.code == 0));
-  for (const char* command : {"run", "check", "report", "export", "suite", "store", "why"}) {
-    CHECK_THAT(manual.out, Contains(".SS fedclock " + std::string(command)));
-    CHECK_THAT(completion.out, Contains("    " + std::string(command) + ") words="));
-  }
-  CHECK_THAT(manual.out, Contains("\\-\\-timing\\-only"));
-  CHECK_THAT(manual.out, Contains(".SS fedclock store prune"));
-  CHECK_THAT(completion.out, Contains("--remove"));
-  CHECK_THAT(completion.out, Contains("--timing-only"));
-  // Options that are not for people are in neither.
-  CHECK_THAT(manual.out, !Contains("events\\fR"));
-  CHECK_THAT(completion.out, !Contains("--events"));
-  const Ran tried = here.shell(std::string("source <(") + FEDCLOCK_PROGRAM +
-                               " completion bash); COMP_WORDS=(fedclock check --up); COMP_CWORD=2; "
-                               "_fedclock; echo \"${COMPREPLY[@]}\"");
-  CHECK(tried.out == "--update\n");
 }
 
 }  // namespace

@@ -121,7 +121,9 @@ void compare(const CompareOptions& options) {
     print_paces(all, options.folders);
     return print_dropped(all, options.folders);
   }
-  const double target = options.target ? *options.target : results::common_target(all).value();
+  std::vector<const v1::Result*> each;
+  for (const v1::Result& result : all) each.push_back(&result);
+  const double target = options.target ? *options.target : results::common_target(each).value();
   fmt::print("target accuracy {:.4f}{}\n", target,
              options.target ? "" : ", the highest that all of them reach (--target sets another)");
   print_accuracies(all, options.folders, target);

@@ -6,6 +6,7 @@
 #include "models/common/error.h"
 #include "sim/results/exports.h"
 #include "sim/results/files.h"
+#include "sim/results/paje.h"
 #include "tools/fedclock/commands.h"
 
 namespace fedclock::tools {
@@ -59,6 +60,9 @@ void export_result(const ExportOptions& options) {
   fs::create_directories(out);
   if (options.format == "peft") {
     copy_adapter(options.folder, out);
+  } else if (options.format == "paje") {
+    results::write_file(out / "run.paje", "");  // says why, where it cannot be written
+    platform::write_paje(results::paje_timeline(result), out / "run.paje");
   } else {
     for (const auto& [name, content] : files_of(options.format, result)) {
       results::write_file(out / name, content);
@@ -77,10 +81,11 @@ void add_export(CLI::App& program) {
   command
       ->add_option(
           "--format", options->format,
-          "csv: tables with units; jsonl: events, a JSON object a line; peft: the adapter; "
-          "tensorboard: an event file; trace: Chrome's and Perfetto's timeline")
+          "csv: tables with units; jsonl: events, a JSON object a line; paje: a timeline, by "
+          "SimGrid; "
+          "peft: the adapter; tensorboard: an event file; trace: Chrome's and Perfetto's timeline")
       ->required()
-      ->check(CLI::IsMember({"csv", "jsonl", "peft", "tensorboard", "trace"}));
+      ->check(CLI::IsMember({"csv", "jsonl", "paje", "peft", "tensorboard", "trace"}));
   command->add_option("-o,--out", options->out, "Folder [default: DIR/export/FORMAT]");
   command->callback([options] { export_result(*options); });
 }

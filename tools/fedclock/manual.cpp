@@ -1,6 +1,7 @@
 // The manual page and the completion of shells, made of the same commands and options as --help.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "models/common/error.h"
@@ -45,12 +46,33 @@ std::string roff(const std::string& text) {
   return escaped;
 }
 
+// The values that an option may have, "csv,jsonl"; empty where they are not few. CLI11 names its
+// type "TEXT:{csv,jsonl}".
+std::string choices_of(const CLI::Option& option) {
+  const std::string type = option.get_type_name();
+  const size_t from = type.find(":{");
+  if (from == std::string::npos) return "";
+  return type.substr(from + 2, type.find('}', from) - from - 2);
+}
+
+std::string with(std::string text, char old, char in_its_place) {
+  std::replace(text.begin(), text.end(), old, in_its_place);
+  return text;
+}
+
 std::string option_entry(const CLI::Option& option) {
-  const std::string value =
-      option.get_items_expected_max() == 0 ? "" : " \\fI" + roff(option.get_type_name()) + "\\fR";
+  std::string value;
+  if (option.get_items_expected_max() > 0) {
+    const std::string choices = with(choices_of(option), ',', '|');
+    value = " \\fI" + roff(choices.empty() ? option.get_type_name() : choices) + "\\fR";
+  }
+  std::string text = option.get_description();
+  if (!option.get_default_str().empty() && text.find("[default") == std::string::npos) {
+    text += " [default: " + option.get_default_str() + "]";
+  }
   const bool positional = !option.get_positional();
-  std::string names = option.get_name(positional, true);
-  return fmt::format(".TP\n\\fB{}\\fR{}\n{}\n", roff(names), value, roff(option.get_description()));
+  return fmt::format(".TP\n\\fB{}\\fR{}\n{}\n", roff(option.get_name(positional, true)), value,
+                     roff(text));
 }
 
 // With the commands that are parts of it: "fedclock store verify".
@@ -79,11 +101,13 @@ std::string manual(const CLI::App& program) {
 // The words that may stand behind a command, those of its parts' options too.
 std::string words_of(const CLI::App& command) {
   std::string words;
+  if (command.get_name() == "help") words += words_of(*command.get_parent()) + " ";
   for (const CLI::App* part : commands_of(command)) {
     words += part->get_name() + " ";
     if (command.get_parent() != nullptr) words += words_of(*part) + " ";
   }
   for (const CLI::Option* option : options_of(command)) {
+    if (option->get_positional()) words += with(choices_of(*option), ',', ' ') + " ";
     for (const std::string& name : option->get_lnames()) words += "--" + name + " ";
     for (const std::string& name : option->get_snames()) words += "-" + name + " ";
   }
@@ -91,17 +115,38 @@ std::string words_of(const CLI::App& command) {
   return words;
 }
 
-// Words that start with - are completed as options, others as commands or as files.
-std::string bash_completion(const CLI::App& program) {
+// The values of options that have few: "    export\ --format) words=...", a line for each.
+std::string value_cases(const CLI::App& command) {
   std::string cases;
+  for (const CLI::Option* option : options_of(command)) {
+    const std::string choices = with(choices_of(*option), ',', ' ');
+    if (choices.empty()) continue;
+    for (const std::string& name : option->get_lnames()) {
+      cases += fmt::format("    '{} --{}') values=\"{}\" ;;\n", command.get_name(), name, choices);
+    }
+  }
+  return cases;
+}
+
+// Words that start with - are completed as options, behind an option its values where they are
+// few, others as commands or as files.
+std::string bash_completion(const CLI::App& program) {
+  std::string cases, values;
   for (const CLI::App* command : commands_of(program)) {
     cases += fmt::format("    {}) words=\"{}\" ;;\n", command->get_name(), words_of(*command));
+    values += value_cases(*command);
   }
   return fmt::format(R"(# For bash: source <(fedclock completion bash)
 _fedclock() {{
-  local word=${{COMP_WORDS[COMP_CWORD]}} words
+  local word=${{COMP_WORDS[COMP_CWORD]}} words values=
   if [[ $COMP_CWORD -eq 1 ]]; then
     mapfile -t COMPREPLY < <(compgen -W "{}" -- "$word")
+    return
+  fi
+  case "${{COMP_WORDS[1]}} ${{COMP_WORDS[COMP_CWORD-1]}}" in
+{}  esac
+  if [[ -n $values ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
     return
   fi
   case ${{COMP_WORDS[1]}} in
@@ -114,7 +159,7 @@ _fedclock() {{
 }}
 complete -o filenames -F _fedclock fedclock
 )",
-                     words_of(program), cases);
+                     words_of(program), values, cases);
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ constexpr size_t kSparklineBars = 16;
 Progress::Progress(const v1::Stop& stop, bool quiet, int events)
     : stop_(stop),
       quiet_(quiet),
-      terminal_(isatty(STDERR_FILENO) == 1),
+      terminal_(is_terminal()),
       colours_(shows_colours()),
       events_(events) {}
 

@@ -109,14 +109,14 @@ std::vector<results::ReportRun> runs_of(const ReportOptions& options) {
   return runs;
 }
 
-// As a script: nothing in it ends the script, or a line of it.
+// As a script: nothing in it ends the script. In JSON, < stands in texts alone.
 std::string script_text(const std::string& json) {
   std::string text;
-  for (size_t i = 0; i < json.size(); ++i) {
-    if (json.compare(i, 2, "</") == 0 || json.compare(i, 4, "<!--") == 0) {
+  for (const char c : json) {
+    if (c == '<') {
       text += "\\u003c";
     } else {
-      text += json[i];
+      text += c;
     }
   }
   return text;

@@ -9,12 +9,16 @@
 
 namespace fedclock::tools {
 
+bool is_terminal() {
+  const char* term = std::getenv("TERM");
+  const bool dumb = term == nullptr || std::string_view(term) == "dumb";
+  return isatty(STDERR_FILENO) == 1 && !dumb;
+}
+
 bool shows_colours() {
   const char* no_color = std::getenv("NO_COLOR");
-  const char* term = std::getenv("TERM");
   const bool refused = no_color != nullptr && *no_color != '\0';
-  const bool dumb = term == nullptr || std::string_view(term) == "dumb";
-  return isatty(STDERR_FILENO) == 1 && !refused && !dumb;
+  return is_terminal() && !refused;
 }
 
 std::string bold(const std::string& text, bool colours) {

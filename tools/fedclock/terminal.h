@@ -6,8 +6,10 @@
 
 namespace fedclock::tools {
 
-// Whether standard error is a terminal that shows colours: not where NO_COLOR is set
-// (https://no-color.org), nor where TERM is dumb.
+// Whether standard error is a terminal whose lines can be written over: not where TERM is dumb.
+bool is_terminal();
+
+// Whether it shows colours too: not where NO_COLOR is set (https://no-color.org).
 bool shows_colours();
 
 // In bold, or faint, where colours are shown.

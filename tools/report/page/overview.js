@@ -1,9 +1,19 @@
 "use strict";
 // The head of the page and the table of all series at a glance.
 
+// What names begin with alike, in whole words; nothing where that says little.
+function beginning(names) {
+  const words = names.map((name) => name.split(/(?<=[-_/ ])/));
+  let same = 0;
+  while (words.every((each) => each.length > same && each[same] === words[0][same])) same += 1;
+  const text = words[0].slice(0, same).join("").replace(/[-_/ ]+$/, "");
+  return text.length > 2 ? text : "";
+}
+
 function showHead(head) {
   const scenarios = [...new Set(runs.map((run) => run.scenario))];
-  const named = runs.length === 1 ? runs[0].name : listed(scenarios, 4);
+  const named = runs.length === 1 ? runs[0].name
+    : (scenarios.length > 3 && beginning(scenarios)) || listed(scenarios, 4);
   document.title = `${named} – fedclock report`;
   head.append(element("p", { class: "kicker" }, "fedclock report"), element("h1", {}, named || "No runs"));
   if (!runs.length) return;
