@@ -163,6 +163,9 @@ void compare_files(const v1::BaselineRun& kept, const v1::BaselineRun& now, bool
 
 bool is_native(const v1::BaselineRun& run) { return run.numerics().starts_with("native"); }
 
+// A run for the timing alone has learnt nothing.
+std::string or_none(const std::string& text) { return text.empty() ? "none" : text; }
+
 std::vector<std::string> compare(const v1::BaselineRun& kept, const v1::BaselineRun& now,
                                  double native_tolerance) {
   std::vector<std::string> moved;
@@ -183,8 +186,8 @@ std::vector<std::string> compare(const v1::BaselineRun& kept, const v1::Baseline
   compare_files(kept, now, !native, moved);
   if (native) return moved;
   if (kept.adapter_digest() != now.adapter_digest()) {
-    moved.push_back(
-        fmt::format("final adapter: {}, was {}", now.adapter_digest(), kept.adapter_digest()));
+    moved.push_back(fmt::format("final adapter: {}, was {}", or_none(now.adapter_digest()),
+                                or_none(kept.adapter_digest())));
   }
   if (moved.empty() && kept.figures_digest() != now.figures_digest()) {
     moved.push_back(
@@ -193,8 +196,8 @@ std::vector<std::string> compare(const v1::BaselineRun& kept, const v1::Baseline
                     now.figures_digest(), kept.figures_digest()));
   }
   if (!moved.empty() && kept.numerics() != now.numerics()) {
-    moved.push_back(
-        fmt::format("numbers now come from {}, before from {}", now.numerics(), kept.numerics()));
+    moved.push_back(fmt::format("numbers now come from {}, before from {}", or_none(now.numerics()),
+                                or_none(kept.numerics())));
   }
   return moved;
 }

@@ -93,7 +93,8 @@ std::string github_annotations(const std::vector<CheckedRun>& runs,
 
 v1::Baseline read_baseline(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
-  if (!in) {
+  std::error_code ignored;
+  if (!in || std::filesystem::is_directory(file, ignored)) {
     throw InputError(fmt::format(
         "{}: cannot be read: name the baseline with --baseline FILE, or write it with --update",
         file.string()));
@@ -106,8 +107,13 @@ v1::Baseline read_baseline(const std::filesystem::path& file) {
   v1::Baseline baseline;
   if (!parser.ParseFromString(text.str(), &baseline)) {
     throw InputError(
-        fmt::format("{}:{}: this is no baseline of fedclock check: write it anew with --update",
+        fmt::format("{}:{}: this is no baseline of fedclock check: name one with --baseline FILE, "
+                    "or a new file with --update",
                     file.string(), problem.text));
+  }
+  if (baseline.runs().empty()) {
+    throw InputError(
+        fmt::format("{}: no run is kept in it: write it anew with --update", file.string()));
   }
   const double tolerance = baseline.native_tolerance();
   if (!(tolerance >= 0 && tolerance <= 1)) {

@@ -142,13 +142,9 @@ class Trace {
   }
 
   Thread new_thread(int32_t owner, size_t known) {
-    std::string text = owner >= 0         ? fmt::format("client {}", owner)
-                       : owner == kServer ? "server"
-                                          : fmt::format("gateway {}", -2 - owner);
-    if (known > 0) text += fmt::format(" ({})", known + 1);
     const int pid = process(owner);
     ++numbers_;
-    name("thread", pid, numbers_, numbers_, text);
+    name("thread", pid, numbers_, numbers_, owner_name(owner, known));
     return {numbers_};
   }
 

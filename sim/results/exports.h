@@ -3,6 +3,8 @@
 // of the run; what was not measured is left out.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "sim/results/result.pb.h"
@@ -61,5 +63,8 @@ std::string with_units(const std::string& csv);
 // As events.csv calls them: "group_download"; "cancelled".
 std::string phase_name(v1::Event::Phase phase);
 std::string end_name(v1::Event::End end);
+// Whose events they are, by the number that they have in result.proto: "client 3", "server",
+// "gateway 0"; "server (2)" where work of one owner overlaps and this is its second lane.
+std::string owner_name(int32_t owner, size_t lane = 0);
 
 }  // namespace fedclock::results

@@ -26,7 +26,7 @@ void write_file(const fs::path& path, const std::string& content) {
   if (!out || error) {
     throw InputError(
         fmt::format("{}: cannot be written{}: check the folder's rights and the space "
-                    "left on the disk, or choose another folder with --out",
+                    "left on the disk, or have it written elsewhere",
                     path.string(), error ? " (" + error.message() + ")" : ""));
   }
 }

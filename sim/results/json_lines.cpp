@@ -114,6 +114,14 @@ std::string phase_name(v1::Event::Phase phase) { return lower(v1::Event::Phase_N
 
 std::string end_name(v1::Event::End end) { return lower(v1::Event::End_Name(end)); }
 
+std::string owner_name(int32_t owner, size_t lane) {
+  std::string name = owner >= 0    ? fmt::format("client {}", owner)
+                     : owner == -1 ? "server"
+                                   : fmt::format("gateway {}", -2 - owner);
+  if (lane > 0) name += fmt::format(" ({})", lane + 1);
+  return name;
+}
+
 std::string json_line_of(const v1::Round& round) {
   Json object = {{"type", "round"}};
   add_fields(round, {"clients"}, object);

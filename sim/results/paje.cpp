@@ -24,6 +24,7 @@ class Timeline {
 
   PajeTimeline build() {
     host(kServer, 0);  // first, and there for the values
+    for (int client = 0; client < result_.clients_size(); ++client) host(client, 0);
     std::vector<int> by_start(static_cast<std::size_t>(events_.client_size()));
     std::iota(by_start.begin(), by_start.end(), 0);
     std::stable_sort(by_start.begin(), by_start.end(),
@@ -41,11 +42,8 @@ class Timeline {
   std::size_t host(int32_t owner, std::size_t lane) {
     const auto [known, is_new] = hosts_.try_emplace({owner, lane}, made_.hosts.size());
     if (is_new) {
-      std::string name = owner >= 0         ? fmt::format("client {}", owner)
-                         : owner == kServer ? "server"
-                                            : fmt::format("gateway {}", -2 - owner);
-      if (lane > 0) name += fmt::format(" ({})", lane + 1);
-      made_.hosts.push_back({name, owner >= 0 ? result_.clients(owner).device() : ""});
+      made_.hosts.push_back(
+          {owner_name(owner, lane), owner >= 0 ? result_.clients(owner).device() : ""});
     }
     return known->second;
   }
@@ -62,15 +60,16 @@ class Timeline {
     return known->second;
   }
 
-  // The report page's (Okabe and Ito 2008); what was for nothing is red.
+  // Those of tools/report/page/theme.js; a group's transfers have their kind's, and what was for
+  // nothing one for all.
   static const char* colour(Event::Phase phase, bool done) {
-    if (!done) return "0.84 0.15 0.16";
+    if (!done) return "0.84 0.37 0.00";
     switch (phase) {
       case Event::DOWNLOAD:
       case Event::GROUP_DOWNLOAD: return "0.34 0.71 0.91";
       case Event::UPLOAD:
-      case Event::GROUP_UPLOAD: return "0.00 0.45 0.70";
-      case Event::TRAIN: return "0.90 0.62 0.00";
+      case Event::GROUP_UPLOAD: return "0.90 0.62 0.00";
+      case Event::TRAIN: return "0.00 0.45 0.70";
       default: return "0.00 0.62 0.45";
     }
   }

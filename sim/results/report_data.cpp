@@ -163,10 +163,13 @@ Json target_of(const std::vector<ReportRun>& runs, std::optional<double> target)
   std::string reason = "as asked for";
   if (!target) {
     std::vector<const v1::Result*> results;
-    for (const ReportRun& run : runs) results.push_back(&run.result);
+    for (const ReportRun& run : runs) {
+      if (run.result.learned()) results.push_back(&run.result);
+    }
     target = common_target(results);
-    reason = runs.size() == 1 ? "the best accuracy of the run"
-                              : "the highest accuracy that all runs reach";
+    reason = results.size() == 1            ? "the best accuracy of the run"
+             : results.size() < runs.size() ? "the highest accuracy that all runs that learn reach"
+                                            : "the highest accuracy that all runs reach";
   }
   if (!target) return nullptr;
   Json reached = Json::array();

@@ -6,7 +6,7 @@
 //            are its own alone, without those before it.
 //   series   labels, and the places of the runs that differ in their seed alone
 //   target   {"accuracy", "reason", "reached": for each run {"s", "bytes", "joules"} or null}; null
-//            where a run has no accuracy
+//            where a run that learns has no accuracy, or none learns
 #pragma once
 
 #include <cstdint>

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "models/common/error.h"
@@ -33,8 +34,18 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
-// "up_mbit_s" of "platform.devices[0].network.up_mbit_s".
-std::string last_field(const std::string& path) { return path.substr(path.rfind('.') + 1); }
+// As much of the path's end as no other of the paths has: "up_mbit_s" of
+// "platform.devices[0].network.up_mbit_s"; "devices[0].count" where "devices[1].count" varies too.
+std::string short_path(const std::string& path, const std::set<std::string>& paths) {
+  for (size_t dot = path.rfind('.'); dot != std::string::npos && dot > 0;
+       dot = path.rfind('.', dot - 1)) {
+    const bool unique = std::ranges::none_of(paths, [&](const std::string& other) {
+      return other != path && ("." + other).ends_with(path.substr(dot));
+    });
+    if (unique) return path.substr(dot + 1);
+  }
+  return path;
+}
 
 std::string folder_name(std::string text) {
   for (char& c : text) {
@@ -78,6 +89,8 @@ std::vector<GridPoint> grid(const std::vector<Axis>& axes) {
       if (paths.insert(path).second) continue;
       throw InputError(fmt::format("{} varies twice: give all of its values in one place", path));
     }
+  }
+  for (const Axis& axis : axes) {
     std::vector<GridPoint> longer;
     for (const GridPoint& point : points) {
       for (const std::vector<std::string>& step : axis.steps) {
@@ -86,7 +99,7 @@ std::vector<GridPoint> grid(const std::vector<Axis>& axes) {
           added.values.push_back(step[i]);
           added.overrides.push_back(axis.paths[i] + "=" + step[i]);
           if (!added.name.empty()) added.name += ",";
-          added.name += last_field(axis.paths[i]) + "=" + step[i];
+          added.name += short_path(axis.paths[i], paths) + "=" + step[i];
         }
       }
     }

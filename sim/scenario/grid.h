@@ -19,7 +19,8 @@ Axis parse_axis(const std::string& option, const std::string& text);
 struct GridPoint {
   std::vector<std::string> values;     // of all paths of all axes, in order
   std::vector<std::string> overrides;  // "path=value"
-  std::string name;                    // fit for a folder: "up_mbit_s=5,seed=2"
+  // Fit for a folder: "up_mbit_s=5,seed=2", with as much of a path as tells it from the others.
+  std::string name;
 };
 
 // The last axis varies fastest. Throws InputError where two axes change the same field or a step

@@ -189,6 +189,13 @@ def hostile():
     return data
 
 
+def two_tasks():
+    data = three_methods()
+    for place in data["series"][0]["runs"]:
+        data["runs"][place]["digests"]["data"] = digest("another task")
+    return data
+
+
 def many_series():
     return make_report([(f"a series with quite a long label, variant {place}", [make_run(f"sweep/{place}", seed=1, rounds=10, best=0.4 + 0.03 * place)]) for place in range(12)])
 
@@ -207,6 +214,7 @@ CASES = {
     "rouge": lambda: one("instructions", metric="rouge_l", classes=0, best=0.45, rounds=12),
     "centralized": lambda: one("centralized", method="centralized", centralized=True, own=False),
     "hostile": hostile,
+    "two_tasks": two_tasks,
     "many_series": many_series,
 }
 

@@ -54,6 +54,12 @@ TEST_CASE("export: what cannot be exported is refused") {
   const Workplace& here = tiny_run();
   CHECK(here.run("export nowhere --format csv").code == 2);
   CHECK(here.run("export a --format xml").code == 2);
+  const std::string rounds = read_file(here / "a/rounds.csv");
+  const Ran onto = here.run("export a --format csv --out a");
+  CHECK(onto.code == 2);
+  CHECK_THAT(onto.err, Contains("name another folder with --out"));
+  CHECK(read_file(here / "a/rounds.csv") == rounds);
+  CHECK(here.run("export a --format csv --out /proc/nowhere").code == 2);
   REQUIRE(here.run("run " + tiny_scenario() + " --timing-only --out clock --quiet").code == 0);
   const Ran none = here.run("export clock --format peft");
   CHECK(none.code == 2);
@@ -87,6 +93,38 @@ TEST_CASE("report: a page with its data, and nothing from elsewhere") {
   CHECK(data.at("series").at(0).at("runs") == nlohmann::json({0, 1}));
   CHECK(data.at("target").at("accuracy") == 0.3);
   CHECK(here.run("report nowhere").code == 2);
+  CHECK(here.run("report a --target nan").code == 2);
+  CHECK(here.run("compare a --target nan").code == 2);
+}
+
+// The labels of a page's series.
+std::vector<std::string> series_of(const std::filesystem::path& page) {
+  const std::string text = read_file(page), begin = "<script>window.FEDCLOCK = ";
+  const size_t at = text.find(begin) + begin.size();
+  const auto data = nlohmann::json::parse(text.substr(at, text.find(";</script>", at) - at));
+  std::vector<std::string> labels;
+  for (const auto& one : data.at("series")) labels.push_back(one.at("label"));
+  return labels;
+}
+
+TEST_CASE("report: seeds of a series differ, and learn") {
+  const Workplace& here = tiny_run();
+  // The same seed twice, and a run for the clock alone, are no seeds more.
+  REQUIRE(here.run("run " + tiny_scenario() + " --out same --quiet").code == 0);
+  REQUIRE(here.run("run " + tiny_scenario() + " --timing-only --out timed --quiet").code == 0);
+  REQUIRE(here.run("report a same timed -o twice.html").code == 0);
+  CHECK(series_of(here / "twice.html") == std::vector<std::string>{"a", "same", "timed"});
+  CHECK_THAT(read_file(here / "twice.html"), Contains("that all runs that learn reach"));
+  // A sweep's points are called by what varies, less the seed.
+  REQUIRE(here.run("sweep " + tiny_scenario() +
+                   " --seeds 3,4 --vary stop.rounds=1,2 --out swept --quiet")
+              .code == 0);
+  REQUIRE(here.run("report swept -o swept.html").code == 0);
+  CHECK(series_of(here / "swept.html") == std::vector<std::string>{"rounds=1", "rounds=2"});
+  // Its folder stands for its points elsewhere too.
+  const Ran compared = here.run("compare swept");
+  CHECK(compared.code == 0);
+  CHECK_THAT(compared.out, Contains("rounds=1,seed=3") && Contains("rounds=2,seed=4"));
 }
 
 }  // namespace

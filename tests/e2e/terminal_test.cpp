@@ -25,7 +25,7 @@ std::string on_terminal(const Workplace& here, const std::string& environment,
   return ran.out;
 }
 
-TEST_CASE("progress: one line that moves, accuracies as bars, colours on request of nobody else") {
+TEST_CASE("progress: one line that moves, accuracies as bars; colours on a terminal alone") {
   const Workplace here;
   const std::string colours = "unset NO_COLOR; export TERM=xterm;";
   const std::string shown = on_terminal(here, colours);
@@ -54,6 +54,25 @@ TEST_CASE("sparkline: eight heights between the least and the largest of what is
   CHECK(tools::sparkline({0, 1, 2, 3, 4, 5, 6, 7}, 8) == "▁▂▃▄▅▆▇█");
   CHECK(tools::sparkline({100, 0.1, 0.2, 0.1}, 3) == "▁█▁");  // the first is not shown
   CHECK(tools::sparkline({0, std::nan(""), 1}, 3) == "▁ █");
+}
+
+TEST_CASE("what cannot be written to standard output is not done") {
+  const Workplace here;
+  for (const char* command : {"version", "help run", "manual", "completion bash"}) {
+    INFO(command);
+    const Ran ran = here.shell(std::string(FEDCLOCK_PROGRAM) + " " + command + " > /dev/full");
+    CHECK(ran.code == 1);
+    CHECK_THAT(ran.err, Contains("standard output cannot be written") || Contains("failed"));
+  }
+}
+
+TEST_CASE("help: of a command, and of a part of one") {
+  const Workplace here;
+  CHECK_THAT(here.run("help store prune").out, Contains("--limit"));
+  CHECK_THAT(here.run("help store").out, Contains("--limit"));
+  const Ran unknown = here.run("help store prone");
+  CHECK(unknown.code == 2);
+  CHECK_THAT(unknown.err, Contains("prone"));
 }
 
 TEST_CASE("messages go to standard error, data to standard output") {
@@ -86,7 +105,7 @@ TEST_CASE("the manual and the completion know every command and option") {
   REQUIRE((manual.code == 0 && completion.code == 0));
   for (const char* command : {"run", "check", "report", "export", "suite", "store", "why"}) {
     CHECK_THAT(manual.out, Contains(".SS fedclock " + std::string(command)));
-    CHECK_THAT(completion.out, Contains("    " + std::string(command) + ") words="));
+    CHECK_THAT(completion.out, Contains("    '" + std::string(command) + " '*) words="));
   }
   CHECK_THAT(manual.out, Contains("\\-\\-timing\\-only"));
   CHECK_THAT(manual.out, Contains(".SS fedclock store prune"));
@@ -95,6 +114,7 @@ TEST_CASE("the manual and the completion know every command and option") {
   // Options that are not for people are in neither.
   CHECK_THAT(manual.out, !Contains("events\\fR"));
   CHECK_THAT(completion.out, !Contains("--events"));
+  CHECK_THAT(manual.out, Contains(".SH ENVIRONMENT") && Contains("FEDCLOCK_CACHE"));
   // Defaults and choices are told.
   CHECK_THAT(manual.out, Contains("\\-\\-format\\fR \\fIcsv|jsonl|"));
   CHECK_THAT(manual.out, Contains("[default: report.html]"));
@@ -119,6 +139,8 @@ TEST_CASE("the completion completes commands, options and their values") {
   CHECK(completed("fedclock help sw", 2) == "sweep\n");
   CHECK(completed("fedclock completion b", 2) == "bash\n");
   CHECK(completed("fedclock store ver", 2) == "verify\n");
+  CHECK(completed("fedclock store prune --li", 3) == "--limit\n");
+  CHECK(completed("fedclock store prune --rem", 3) == "\n");  // it is verify's
 }
 
 }  // namespace

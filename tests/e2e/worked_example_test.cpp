@@ -1,4 +1,4 @@
-// sim/platform/TIME.md: the sums of its example, the clock's word on them, and every figure in it.
+// sim/platform/TIME.md: the sums of its example, the clock's word on them, and every result in it.
 #include <fmt/format.h>
 #include <catch2/catch.hpp>
 
@@ -24,7 +24,8 @@ class Page {
   void says(const std::string& figure) const {
     INFO(figure);
     bool whole = false;
-    for (size_t at = text_.find(figure); at != std::string::npos; at = text_.find(figure, at + 1)) {
+    for (size_t at = text_.find(figure, 1); at != std::string::npos;
+         at = text_.find(figure, at + 1)) {
       const char before = text_[at - 1], after = text_[at + figure.size()];
       if (!std::isdigit(before) && before != '.' && before != ',' && !std::isdigit(after)) {
         whole = true;
@@ -125,6 +126,9 @@ TEST_CASE("the worked example of time: a round of the quickstart") {
   page.says(fmt::format("{:.2f} s for the", memory_bytes() / 59.7e9));
   page.says("1,327,104");
   page.says("1,333,256");
+  page.says("6,152");
+  CHECK(kWidth * kClasses + kClasses == 6152);
+  page.says("12,480");
   CHECK(kElements == 1333256);
   page.says("5,345,504");
   CHECK(kMbit * 1e6 / 8 == 5345504);
@@ -173,6 +177,10 @@ TEST_CASE("the worked example of time: one link for all") {
   }
   const double first_s = *std::min_element(ready_s.begin(), ready_s.end());
   double now_s = first_s;
+  // Words of the page's table, behind the number of uploads.
+  const char* comment[] = {" AGX Xavier", ", with the Xavier NX", ", with the TX2",
+                           ": the AGX Xavier are done", ": the Xavier NX are done"};
+  size_t row = 0;
   while (*std::min_element(done_s.begin(), done_s.end()) == 0) {
     int flows = 0;
     double next_s = 1e9;
@@ -194,10 +202,11 @@ TEST_CASE("the worked example of time: one link for all") {
       if (ready_s[i] <= now_s && done_s[i] == 0) left_mbit[i] -= share_mbit_s * (next_s - now_s);
     }
     if (ends < kBoards.size()) done_s[ends] = next_s;
-    page.says(fmt::format("| {} | {} | {}", seconds(now_s), seconds(next_s), flows));
-    page.says(fmt::format("{:.3f} Mbit/s |", share_mbit_s));
+    page.says(fmt::format("| {} | {} | {}{} | {:.3f} Mbit/s |", seconds(now_s), seconds(next_s),
+                          flows, comment[row++], share_mbit_s));
     now_s = next_s;
   }
+  CHECK(row == std::size(comment));
   CHECK(now_s == exactly(first_s + kClients * kMbit / link_mbit_s));
 
   const Workplace here;
@@ -211,6 +220,7 @@ TEST_CASE("the worked example of time: one link for all") {
     }
   }
   CHECK(round.end_s() == exactly(now_s + kMerge_s));
+  page.says(fmt::format("{:.1f} times as long", round.end_s() / 49.173787484));
 }
 
 }  // namespace

@@ -96,17 +96,11 @@ void print_checked(const std::vector<results::CheckedRun>& checked) {
   }
 }
 
-// What is kept already; what cannot be read is written over by --update.
+// What is kept already. --update makes a new file; one that is no baseline is somebody's own.
 v1::Baseline baseline_before(const CheckOptions& options) {
   std::error_code ignored;
   if (options.update && !fs::exists(options.baseline, ignored)) return {};
-  try {
-    return results::read_baseline(options.baseline);
-  } catch (const InputError& error) {
-    if (!options.update) throw;
-    say("{}\n{}: written over\n", error.what(), options.baseline);
-    return {};
-  }
+  return results::read_baseline(options.baseline);
 }
 
 void refuse_useless_options(const CheckOptions& options, bool is_folder) {

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ void add_scenario_options(CLI::App& command, ScenarioOptions& options);
 
 // Adds --device, and reads it.
 void add_device_option(CLI::App& command, std::string& device);
+// Adds --target, an accuracy from 0 to 1, with this help.
+void add_target_option(CLI::App& command, std::optional<double>& target, const std::string& text);
 learning::Device device_of(const std::string& name);
 // "portable" or "native".
 std::string mode_of(const v1::Scenario& scenario);

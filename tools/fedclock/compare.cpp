@@ -8,6 +8,7 @@
 #include "sim/results/files.h"
 #include "tools/fedclock/commands.h"
 #include "tools/fedclock/progress.h"
+#include "tools/fedclock/result_folders.h"
 
 namespace fedclock::tools {
 
@@ -108,27 +109,30 @@ void print_dropped(const std::vector<v1::Result>& all, const std::vector<std::st
 
 void compare(const CompareOptions& options) {
   std::vector<v1::Result> all;
-  std::vector<std::string> without;
-  for (const std::string& folder : options.folders) {
-    all.push_back(results::read_result(folder));
-    if (!results::best_accuracy(all.back())) without.push_back(folder);
+  std::vector<std::string> folders, without;
+  for (const std::string& given : options.folders) {
+    for (const ResultFolder& folder : results_in(given)) {
+      folders.push_back(folder.name == "." ? given : folder.path.generic_string());
+      all.push_back(results::read_result(folder.path));
+      if (!results::best_accuracy(all.back())) without.push_back(folders.back());
+    }
   }
   if (!without.empty()) {
     fmt::print(
         "no accuracies in {} (timing only?): the clocks are compared, speed-up is a "
         "round's\n",
         fmt::join(without, ", "));
-    print_paces(all, options.folders);
-    return print_dropped(all, options.folders);
+    print_paces(all, folders);
+    return print_dropped(all, folders);
   }
   std::vector<const v1::Result*> each;
   for (const v1::Result& result : all) each.push_back(&result);
   const double target = options.target ? *options.target : results::common_target(each).value();
   fmt::print("target accuracy {:.4f}{}\n", target,
              options.target ? "" : ", the highest that all of them reach (--target sets another)");
-  print_accuracies(all, options.folders, target);
-  print_dropped(all, options.folders);
-  print_other_numerics(all, options.folders);
+  print_accuracies(all, folders, target);
+  print_dropped(all, folders);
+  print_other_numerics(all, folders);
 }
 
 }  // namespace
@@ -139,11 +143,10 @@ void add_compare(CLI::App& program) {
       "compare",
       "Print time, traffic and energy to a target accuracy, and the speed-up against the first; of "
       "timing-only runs, the clocks");
-  command->add_option("DIR", options->folders, "Output folders of finished runs")->required();
-  command
-      ->add_option("--target", options->target,
-                   "Accuracy from 0 to 1 [default: the highest that all runs reach]")
-      ->check(CLI::Range(0.0, 1.0));
+  command->add_option("DIR", options->folders, "Folders of finished runs, sweeps or suites")
+      ->required();
+  add_target_option(*command, options->target,
+                    "Accuracy from 0 to 1 [default: the highest that all runs reach]");
   command->callback([options] { compare(*options); });
 }
 

@@ -57,7 +57,18 @@ void export_result(const ExportOptions& options) {
   const v1::Result result = results::read_result(options.folder);
   const fs::path out = options.out.empty() ? fs::path(options.folder) / "export" / options.format
                                            : fs::path(options.out);
-  fs::create_directories(out);
+  if (fs::exists(out / "result.pb")) {
+    throw InputError(
+        fmt::format("{}: holds a result, whose files an export would write over: name another "
+                    "folder with --out",
+                    out.string()));
+  }
+  std::error_code error;
+  fs::create_directories(out, error);
+  if (error) {
+    throw InputError(fmt::format("{}: cannot be made ({}): name another folder with --out",
+                                 out.string(), error.message()));
+  }
   if (options.format == "peft") {
     copy_adapter(options.folder, out);
   } else if (options.format == "paje") {

@@ -1,8 +1,9 @@
 // fedclock: how accurate is a federated fine-tuning job after how many seconds, on these devices
 // and this network? Exit codes: 0 done, 1 fedclock itself failed or a check found something moved,
-// 2 the input is wrong.
+// 2 the input is wrong, 130 ended by Ctrl-C.
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -24,24 +25,34 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+// The command of this name in another one, or nullptr.
+const CLI::App* part_of(const CLI::App& command, const std::string& name) {
+  for (const CLI::App* part : command.get_subcommands([](const CLI::App*) { return true; })) {
+    if (part->get_name() == name) return part;
+  }
+  return nullptr;
+}
+
 void add_help(CLI::App& program) {
-  auto of = std::make_shared<std::string>();
+  auto of = std::make_shared<std::vector<std::string>>();
   CLI::App* help = program.add_subcommand("help", "Print the help of all commands, or of one");
-  help->add_option("COMMAND", *of, "Command [default: all of them]");
+  help->add_option("COMMAND", *of, "Command, such as run or store prune [default: all of them]");
   help->callback([&program, of] {
     // App::help() would print the help of the command that was parsed: this one.
     const auto formatter = program.get_formatter();
-    if (of->empty()) {
-      fmt::print("{}", formatter->make_help(&program, kName, CLI::AppFormatMode::All));
-      return;
+    const CLI::App* command = &program;
+    std::string name = kName;
+    for (const std::string& word : *of) {
+      const CLI::App* part = part_of(*command, word);
+      if (part == nullptr) throw InputError(unknown_command(*command, word));
+      command = part;
+      name += " " + word;
     }
-    for (const CLI::App* command : program.get_subcommands({})) {
-      if (command->get_name() != *of) continue;
-      fmt::print("{}", formatter->make_help(command, fmt::format("{} {}", kName, *of),
-                                            CLI::AppFormatMode::Normal));
-      return;
-    }
-    throw InputError(unknown_command(program, *of));
+    const bool whole = command == &program ||
+                       !command->get_subcommands([](const CLI::App*) { return true; }).empty();
+    fmt::print("{}",
+               formatter->make_help(command, name,
+                                    whole ? CLI::AppFormatMode::All : CLI::AppFormatMode::Normal));
   });
 }
 
@@ -87,6 +98,17 @@ void add_device_option(CLI::App& command, std::string& device) {
       ->capture_default_str();
 }
 
+void add_target_option(CLI::App& command, std::optional<double>& target, const std::string& text) {
+  const auto check = [](const std::string& value) -> std::string {
+    double number = -1;
+    const bool is_number = CLI::detail::lexical_cast(value, number);
+    return is_number && number >= 0 && number <= 1  // NaN is neither
+               ? ""
+               : value + ": an accuracy is a number from 0 to 1";
+  };
+  command.add_option("--target", target, text)->check(CLI::Validator(check, "", "accuracy"));
+}
+
 learning::Device device_of(const std::string& name) {
   if (name == "cuda") return learning::Device::kCuda;
   return name == "reference" ? learning::Device::kReference : learning::Device::kCpu;
@@ -118,8 +140,7 @@ int run_program(int argc, char** argv) {
   program.set_version_flag("--version", "fedclock " FEDCLOCK_VERSION, "Print the version and exit");
   program.footer(
       "Exit codes: 0 done, 1 fedclock itself failed or `check` found something moved, 2 the input "
-      "is "
-      "wrong.\n"
+      "is wrong, 130 ended by Ctrl-C.\n"
       "Read README.md for a first scenario, sim/scenario/REFERENCE.md for all fields.");
   add_run(program, argv);
   add_validate(program);
@@ -156,6 +177,15 @@ int run_program(int argc, char** argv) {
   }
 }
 
+// What was printed may have stayed in a buffer, or gone nowhere: a full disk, a reader that left.
+int exit_code_after_output(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  say("standard output cannot be written: not all is there\n");
+  return code == 0 ? 1 : code;
+}
+
 }  // namespace fedclock::tools
 
-int main(int argc, char** argv) { return fedclock::tools::run_program(argc, argv); }
+int main(int argc, char** argv) {
+  return fedclock::tools::exit_code_after_output(fedclock::tools::run_program(argc, argv));
+}

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "models/common/error.h"
 #include "tools/fedclock/commands.h"
@@ -10,6 +11,13 @@
 namespace fedclock::tools {
 
 namespace {
+
+constexpr std::pair<const char*, const char*> kEnvironment[] = {
+    {"FEDCLOCK_DATA", "Folder of the data files, where neither --data nor the scenario names one."},
+    {"FEDCLOCK_CACHE", "Folder of pretrained bases and of the store [default: ~/.cache/fedclock]."},
+    {"FEDCLOCK_STORE", "File that keeps what was learnt [default: store.sqlite in that folder]."},
+    {"NO_COLOR", "Where it is set and not empty, no colours (https://no-color.org)."},
+};
 
 // Commands that people are told of.
 std::vector<const CLI::App*> commands_of(const CLI::App& program) {
@@ -64,14 +72,14 @@ std::string option_entry(const CLI::Option& option) {
   std::string value;
   if (option.get_items_expected_max() > 0) {
     const std::string choices = with(choices_of(option), ',', '|');
-    value = " \\fI" + roff(choices.empty() ? option.get_type_name() : choices) + "\\fR";
+    const std::string type = option.get_type_name();  // "INT:INT in [1 - 1024]"
+    value = " \\fI" + roff(choices.empty() ? type.substr(0, type.find(':')) : choices) + "\\fR";
   }
   std::string text = option.get_description();
   if (!option.get_default_str().empty() && text.find("[default") == std::string::npos) {
     text += " [default: " + option.get_default_str() + "]";
   }
-  const bool positional = !option.get_positional();
-  return fmt::format(".TP\n\\fB{}\\fR{}\n{}\n", roff(option.get_name(positional, true)), value,
+  return fmt::format(".TP\n\\fB{}\\fR{}\n{}\n", roff(option.get_name(false, true)), value,
                      roff(text));
 }
 
@@ -95,17 +103,18 @@ std::string manual(const CLI::App& program) {
   for (const CLI::App* command : commands_of(program)) {
     page += command_entry(*command, "fedclock " + command->get_name());
   }
+  page += ".SH ENVIRONMENT\n";
+  for (const auto& [name, text] : kEnvironment) {
+    page += fmt::format(".TP\n\\fB{}\\fR\n{}\n", roff(name), roff(text));
+  }
   return page + fmt::format(".SH EXIT STATUS\n{}\n", roff(program.get_footer()));
 }
 
-// The words that may stand behind a command, those of its parts' options too.
+// The words that may stand behind a command.
 std::string words_of(const CLI::App& command) {
   std::string words;
   if (command.get_name() == "help") words += words_of(*command.get_parent()) + " ";
-  for (const CLI::App* part : commands_of(command)) {
-    words += part->get_name() + " ";
-    if (command.get_parent() != nullptr) words += words_of(*part) + " ";
-  }
+  for (const CLI::App* part : commands_of(command)) words += part->get_name() + " ";
   for (const CLI::Option* option : options_of(command)) {
     if (option->get_positional()) words += with(choices_of(*option), ',', ' ') + " ";
     for (const std::string& name : option->get_lnames()) words += "--" + name + " ";
@@ -115,7 +124,16 @@ std::string words_of(const CLI::App& command) {
   return words;
 }
 
-// The values of options that have few: "    export\ --format) words=...", a line for each.
+// "    'store prune'*) words=...", after which the line of the command itself would match as well.
+std::string word_cases(const CLI::App& command, const std::string& name) {
+  std::string cases;
+  for (const CLI::App* part : commands_of(command)) {
+    cases += word_cases(*part, name + " " + part->get_name());
+  }
+  return cases + fmt::format("    '{} '*) words=\"{}\" ;;\n", name, words_of(command));
+}
+
+// The values of options that have few, a line for each: "    'export --format') values=...".
 std::string value_cases(const CLI::App& command) {
   std::string cases;
   for (const CLI::Option* option : options_of(command)) {
@@ -133,7 +151,7 @@ std::string value_cases(const CLI::App& command) {
 std::string bash_completion(const CLI::App& program) {
   std::string cases, values;
   for (const CLI::App* command : commands_of(program)) {
-    cases += fmt::format("    {}) words=\"{}\" ;;\n", command->get_name(), words_of(*command));
+    cases += word_cases(*command, command->get_name());
     values += value_cases(*command);
   }
   return fmt::format(R"(# For bash: source <(fedclock completion bash)
@@ -149,7 +167,7 @@ _fedclock() {{
     mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
     return
   fi
-  case ${{COMP_WORDS[1]}} in
+  case "${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}} " in
 {}    *) words= ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include "models/common/error.h"
 #include "sim/results/files.h"
@@ -59,7 +60,24 @@ std::string name_of(const fs::path& given, const ResultFolder& folder, size_t fo
   const std::string own = fs::absolute(given).lexically_normal().filename().string();
   const std::string base = own.empty() ? given.string() : own;
   if (folder.name == ".") return base;
-  return folders == 1 ? folder.name : base + "/" + folder.name;
+  const std::string of_suite = "runs/";  // where a suite keeps its runs
+  const bool in_suite = folder.name.starts_with(of_suite);
+  const std::string name = folder.name.substr(in_suite ? of_suite.size() : 0);
+  return folders == 1 ? name : base + "/" + name;
+}
+
+// A run's name without its seed, which stands in a folder's name as sweeps and suites write it:
+// "a/seed-3", "up_mbit_s=5,seed=3".
+std::string without_seed(std::string name, uint64_t seed) {
+  const std::string number = fmt::format("{}", seed);
+  for (const std::string& part : {"/seed-" + number, ",seed=" + number}) {
+    if (name.ends_with(part)) name.resize(name.size() - part.size());
+  }
+  const size_t inside = name.find("seed=" + number + ",");
+  if (inside != std::string::npos && (inside == 0 || name[inside - 1] == ',')) {
+    name.erase(inside, number.size() + 6);
+  }
+  return name;
 }
 
 // A series is called by its method, or by its first run where others have that method too.
@@ -71,9 +89,7 @@ void name_series(std::vector<results::ReportRun>& runs, const std::vector<std::s
   for (size_t i = 0; i < runs.size(); ++i) {
     std::string label = runs[i].method;
     if (kinds_of_method.at(label).size() > 1) {
-      label = runs[i].name;
-      const size_t seed = label.rfind("/seed-");
-      if (seed != std::string::npos) label.resize(seed);
+      label = without_seed(runs[i].name, runs[i].seed);
     }
     const auto [own, is_new] = labels.emplace(kinds[i], label);
     if (is_new && !taken.insert(label).second) {  // another kind is called so
@@ -87,6 +103,7 @@ std::vector<results::ReportRun> runs_of(const ReportOptions& options) {
   std::vector<results::ReportRun> runs;
   std::vector<std::string> kinds;
   std::set<std::string> names;
+  std::set<std::pair<std::string, uint64_t>> seeds;  // of each kind
   std::set<fs::path> seen;
   for (const std::string& given : options.folders) {
     for (const ResultFolder& folder : results_in(given)) {
@@ -102,7 +119,11 @@ std::vector<results::ReportRun> runs_of(const ReportOptions& options) {
           scenario_of(run.scenario_text, folder.path / "scenario.textproto");
       run.method = scenario::method_text(scenario);
       run.seed = scenario.seed();
-      kinds.push_back(without_seed(scenario));
+      std::string kind = without_seed(scenario);
+      if (!run.result.learned()) kind += "/clock";  // no seed of runs that learn
+      // The same seed twice is another series, not two seeds.
+      if (!seeds.insert({kind, run.seed}).second) kind += "/" + run.name;
+      kinds.push_back(kind);
     }
   }
   name_series(runs, kinds);
@@ -151,10 +172,8 @@ void add_report(CLI::App& program) {
   command->add_option("DIR", options->folders, "Folders of finished runs, sweeps or suites")
       ->required();
   command->add_option("-o,--out", options->out, "The page")->capture_default_str();
-  command
-      ->add_option("--target", options->target,
-                   "Accuracy to be reached, 0 to 1 [default: the highest that all runs reach]")
-      ->check(CLI::Range(0.0, 1.0));
+  add_target_option(*command, options->target,
+                    "Accuracy to be reached, 0 to 1 [default: the highest that all runs reach]");
   command->callback([options] { report(*options); });
 }
 

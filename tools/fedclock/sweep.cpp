@@ -300,11 +300,9 @@ void add_sweep(CLI::App& program) {
   command->add_option("-o,--out", options->out,
                       "Folder for sweep.csv and the points' results [default: "
                       "results/NAME-sweep]");
-  command
-      ->add_option("--target", options->target,
-                   "Accuracy from 0 to 1, for the time to it [default: the highest that all "
-                   "points reach]")
-      ->check(CLI::Range(0.0, 1.0));
+  add_target_option(*command, options->target,
+                    "Accuracy from 0 to 1, for the time to it [default: the highest that all "
+                    "points reach]");
   command
       ->add_option("--workers", options->workers,
                    "Processes and threads that learn, in all [default: all cores]")

@@ -32,7 +32,8 @@ another choice of a *one of* replaces the choice, a list the whole list.
 
 A field's path is its message's, which stands above the table, a dot and its name; an item of a list has its
 place, from 0. So it is written after `--set` and `--vary` and in a suite's `set`:
-`platform.devices[0].network.up_mbit_s=1`.
+`platform.devices[0].network.up_mbit_s=1`. There a value takes the place of what was, a whole message too:
+`stop={simulated_s: 100}` is a new `stop`, without the file's `rounds`; `stop.simulated_s=100` is one field more.
 
 *Default* is what holds where a field is not set. Of the indented fields under a *one of* one is set at most.
 Fields in one row share what is said.

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -33,9 +34,12 @@ inline std::vector<double> fingerprint(const v1::Result& result) {
   return numbers;
 }
 
+// Named before anything forks: children share the bases in it, and it goes with the program.
+inline const std::filesystem::path kBases = Workplace::cache();
+
 inline v1::Result learn(const scenario::Loaded& loaded) {
   experiment::Options options;
-  options.cache_folder = Workplace::cache();
+  options.cache_folder = kBases;
   experiment::Experiment experiment(loaded, options);
   return experiment.run({}, {});
 }

@@ -26,6 +26,9 @@ TEST_CASE("grid: fields in step, lists and messages as values") {
   const Axis mix = parse_axis("--vary", "a.devices[0].count,a.devices[1].count=16:4,4:16");
   CHECK(mix.paths == Texts{"a.devices[0].count", "a.devices[1].count"});
   CHECK(grid({mix})[1].overrides == Texts{"a.devices[0].count=4", "a.devices[1].count=16"});
+  // What would be called alike has more of its path.
+  CHECK(grid({mix})[1].name == "devices[0].count=4,devices[1].count=16");
+  CHECK(grid({parse_axis("--vary", "count,a.count=1:2")})[0].name == "count=1,a.count=2");
   const Axis lists = parse_axis("--vary", "model.adapter.targets=[Q,V],[Q,K,V],Q");
   CHECK(lists.steps == std::vector<Texts>{{"[Q,V]"}, {"[Q,K,V]"}, {"Q"}});
   const Axis messages = parse_axis("--vary", "stop={rounds: 3, x: \"}\"},{simulated_s: 2}");

@@ -81,7 +81,7 @@ function curveFinding({ axis, measure }) {
     const end = band[band.length - 1];
     const at = axis === "rounds" ? AXES.rounds.text(end.x) : AXES[axis].text(end.x);
     const range = end.seeds > 1 && axis === "time" ? ` (${text(end.low)} to ${text(end.high)})` : "";
-    return `${label} reaches ${text(end.mean)}${range} after ${at}`;
+    return `${label} ends at ${text(end.mean)}${range} after ${at}`;
   });
   return curves.length > 5 ? `Of ${counted(curves.length, "series", "series")}, from most to least: ${clauses(ends)}`
     : clauses(ends);

@@ -3,7 +3,7 @@
 
 // What names begin with alike, in whole words; nothing where that says little.
 function beginning(names) {
-  const words = names.map((name) => name.split(/(?<=[-_/ ])/));
+  const words = names.map((name) => name.match(/[^-_/ ]*[-_/ ]|[^-_/ ]+$/g) ?? []);
   let same = 0;
   while (words.every((each) => each.length > same && each[same] === words[0][same])) same += 1;
   const text = words[0].slice(0, same).join("").replace(/[-_/ ]+$/, "");
@@ -30,6 +30,11 @@ function showHead(head) {
         element("strong", {}, "timed as: "), `${timed}.`,
         " Accuracies are of the first, seconds, bytes and joules of the second."));
     }
+  }
+  const tasks = new Set(runs.filter((run) => run.learned).map((run) => run.digests.data)).size;
+  if (tasks > 1) {
+    head.append(element("p", { class: "models" }, element("strong", {}, `${tasks} different tasks: `),
+      "their accuracies do not compare, nor do times to one target. A page for each task says more."));
   }
   if (runs.every((run) => !run.learned)) {
     head.append(element("p", { class: "models" },
