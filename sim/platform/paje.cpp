@@ -41,22 +41,24 @@ class Writer {
     for (const PajeTimeline::Host& host : timeline.hosts) names_.push_back(unquoted(host.name));
   }
 
+  // SimGrid traces a host as a part of the zone that was made last and is not sealed yet.
   void add_platform() const {
     s4u::NetZone* root = s4u::create_star_zone("run");
-    std::map<std::string, s4u::NetZone*> zones;
+    std::map<std::string, std::vector<std::size_t>> zones;
     for (std::size_t i = 0; i < names_.size(); ++i) {
-      s4u::NetZone* zone = root;
-      if (!timeline_.hosts[i].zone.empty()) {
-        s4u::NetZone*& own = zones[unquoted(timeline_.hosts[i].zone)];
-        if (own == nullptr) {
-          own = s4u::create_star_zone("devices: " + unquoted(timeline_.hosts[i].zone));
-          own->set_parent(root);
-        }
-        zone = own;
+      const std::string& zone = timeline_.hosts[i].zone;
+      if (zone.empty()) {
+        root->create_host(names_[i], 1.0)->seal();
+      } else {
+        zones[unquoted(zone)].push_back(i);
       }
-      zone->create_host(names_[i], 1.0)->seal();
     }
-    for (const auto& [name, zone] : zones) zone->seal();
+    for (const auto& [name, hosts] : zones) {
+      s4u::NetZone* zone = s4u::create_star_zone("devices: " + name);
+      zone->set_parent(root);
+      for (const std::size_t host : hosts) zone->create_host(names_[host], 1.0)->seal();
+      zone->seal();
+    }
     root->seal();
   }
 

@@ -111,14 +111,14 @@ v1::Baseline read_baseline(const std::filesystem::path& file) {
                     "or a new file with --update",
                     file.string(), problem.text));
   }
-  if (baseline.runs().empty()) {
-    throw InputError(
-        fmt::format("{}: no run is kept in it: write it anew with --update", file.string()));
-  }
   const double tolerance = baseline.native_tolerance();
   if (!(tolerance >= 0 && tolerance <= 1)) {
     throw InputError(
         fmt::format("{}: native_tolerance: {}: must be from 0 to 1", file.string(), tolerance));
+  }
+  if (baseline.runs().empty()) {
+    throw InputError(
+        fmt::format("{}: no run is kept in it: write it anew with --update", file.string()));
   }
   return baseline;
 }

@@ -71,16 +71,16 @@ class Reader {
   void read_event(int event, std::istream& in) {
     if (event <= 5) {  // a type: number, number of the type around it, name; or a type's value
       const std::string number = text(in), around = text(in);
-      names_[number] = text(in);
+      types_[number] = text(in);
       return;
     }
     const double date_s = date(in);
     switch (event) {
       case 6: {
         const std::string number = text(in), type = text(in), around = text(in);
-        names_[number] = text(in);
+        containers_[number] = text(in);
         alive_.insert(number);
-        paje_.zones[names_[number]] = around == "0" ? "" : names_.at(around);
+        paje_.zones[containers_[number]] = around == "0" ? "" : containers_.at(around);
         break;
       }
       case 7: {
@@ -90,7 +90,7 @@ class Reader {
       }
       case 8: {
         const std::string type = text(in), container = text(in);
-        paje_.values[names_.at(container) + " " + names_.at(type)] = std::stod(text(in));
+        paje_.values[containers_.at(container) + " " + types_.at(type)] = std::stod(text(in));
         break;
       }
       case 12: {
@@ -103,13 +103,13 @@ class Reader {
       case 13: {
         const std::string type = text(in), container = text(in);
         const auto [value, start_s] = open_.at(container);
-        paje_.spans.push_back({names_.at(container), names_.at(value), start_s, date_s});
+        paje_.spans.push_back({containers_.at(container), types_.at(value), start_s, date_s});
         open_.erase(container);
         break;
       }
       case 17: {
         const std::string type = text(in), container = text(in);
-        paje_.marks[names_.at(text(in))] = date_s;
+        paje_.marks[types_.at(text(in))] = date_s;
         break;
       }
       default: throw std::runtime_error("an event that is not expected: " + std::to_string(event));
@@ -118,7 +118,8 @@ class Reader {
 
   Paje paje_;
   double now_s_ = 0;
-  std::map<std::string, std::string> names_;  // of types, values and containers, by number
+  // Names by number; types and their values have numbers of their own.
+  std::map<std::string, std::string> types_, containers_;
   std::set<std::string> alive_;
   std::map<std::string, std::pair<std::string, double>> open_;
 };
