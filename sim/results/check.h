@@ -35,11 +35,12 @@ std::vector<CheckedRun> check(const v1::Baseline& baseline, const std::vector<Na
 
 bool anything_moved(const std::vector<CheckedRun>& runs);
 
-// The same for JUnit's readers: a test case a run.
-std::string junit_xml(const std::vector<CheckedRun>& runs);
+// The same for JUnit's readers: a test case a run, and one in error where there is no outcome.
+std::string junit_xml(const std::vector<CheckedRun>& runs, const std::string& error = "");
 // "::error file=...::..." lines, which GitHub shows beside the baseline's file.
 std::string github_annotations(const std::vector<CheckedRun>& runs,
-                               const std::filesystem::path& baseline);
+                               const std::filesystem::path& baseline,
+                               const std::string& error = "");
 
 // InputError where it cannot be read or is none.
 v1::Baseline read_baseline(const std::filesystem::path& file);

@@ -58,9 +58,15 @@ class FirstProblem : public google::protobuf::io::ErrorCollector {
 
 }  // namespace
 
-std::string junit_xml(const std::vector<CheckedRun>& runs) {
+std::string junit_xml(const std::vector<CheckedRun>& runs, const std::string& error) {
   size_t failures = 0;
   std::string cases;
+  if (!error.empty()) {
+    cases += fmt::format(
+        "    <testcase classname=\"fedclock.check\" name=\"check\">\n"
+        "      <error message=\"{}\"/>\n    </testcase>\n",
+        xml(error));
+  }
   for (const CheckedRun& run : runs) {
     cases += fmt::format("    <testcase classname=\"fedclock.check\" name=\"{}\"", xml(run.name));
     if (run.moved.empty()) {
@@ -74,14 +80,18 @@ std::string junit_xml(const std::vector<CheckedRun>& runs) {
   }
   return fmt::format(
       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n"
-      "  <testsuite name=\"fedclock check\" tests=\"{}\" failures=\"{}\" errors=\"0\">\n{}"
+      "  <testsuite name=\"fedclock check\" tests=\"{}\" failures=\"{}\" errors=\"{}\">\n{}"
       "  </testsuite>\n</testsuites>\n",
-      runs.size(), failures, cases);
+      runs.size() + (error.empty() ? 0 : 1), failures, error.empty() ? 0 : 1, cases);
 }
 
 std::string github_annotations(const std::vector<CheckedRun>& runs,
-                               const std::filesystem::path& baseline) {
+                               const std::filesystem::path& baseline, const std::string& error) {
   std::string lines;
+  if (!error.empty()) {
+    lines += fmt::format("::error file={},title=fedclock check::{}\n",
+                         github(baseline.string(), true), github(error, false));
+  }
   for (const CheckedRun& run : runs) {
     if (run.moved.empty()) continue;
     lines += fmt::format("::error file={},title={}::{}\n", github(baseline.string(), true),

@@ -95,7 +95,11 @@ TEST_CASE("check: folders of many runs, and input that is none") {
   CHECK(check(here, "all").out == "a: as kept\nb: as kept\n");
   std::filesystem::remove_all(here / "all/b");
   CHECK_THAT(check(here, "all").out, Contains("b: moved\n  missing"));
-  CHECK(check(here, "nowhere").code == 2);
+  const Ran nowhere = check(here, "nowhere", "--github --junit error.xml");
+  CHECK(nowhere.code == 2);
+  CHECK_THAT(nowhere.out, Contains("::error file=kept.textproto,title=fedclock check::nowhere: "));
+  CHECK_THAT(read_file(here / "error.xml"),
+             Contains("tests=\"1\" failures=\"0\" errors=\"1\"") && Contains("<error message="));
   std::filesystem::create_directory(here / "empty");
   const Ran none = check(here, "empty");
   CHECK(none.code == 2);

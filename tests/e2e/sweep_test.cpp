@@ -33,7 +33,7 @@ TEST_CASE("a sweep of networks, device mixes and seeds learns each seed once") {
                    " --no-store --set seed=2 --set platform.devices[0].network.up_mbit_s=80 "
                    "--set platform.devices[0].count=2 --set platform.devices[1].count=4 --out a")
               .code == 0);
-  CHECK(read_file(here / "s/up_mbit_s=80,count=2,count=4,seed=2/result.pb") ==
+  CHECK(read_file(here / "s/up_mbit_s=80,devices[0].count=2,devices[1].count=4,seed=2/result.pb") ==
         read_file(here / "a/result.pb"));
   const std::string table = read_file(here / "s/sweep.csv");
   CHECK(std::ranges::count(table, '\n') == 9);

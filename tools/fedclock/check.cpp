@@ -115,7 +115,7 @@ void refuse_useless_options(const CheckOptions& options, bool is_folder) {
   }
 }
 
-void check(const CheckOptions& options) {
+void compare_with_baseline(const CheckOptions& options) {
   std::error_code ignored;
   if (!fs::exists(options.path, ignored)) {
     throw InputError(
@@ -136,6 +136,27 @@ void check(const CheckOptions& options) {
   if (!results::anything_moved(checked)) return;
   say("{}: moved; where that is meant, keep it with --update\n", options.baseline);
   throw Ended{1};
+}
+
+// Those who read only what a check leaves behind see why it came to nothing.
+void leave_error(const CheckOptions& options, const std::string& why) {
+  if (options.update) return;
+  if (options.github) fmt::print("{}", results::github_annotations({}, options.baseline, why));
+  if (options.junit.empty()) return;
+  try {
+    results::write_file(options.junit, results::junit_xml({}, why));
+  } catch (const InputError&) {
+    // The error may be just that; it is told in any case.
+  }
+}
+
+void check(const CheckOptions& options) {
+  try {
+    compare_with_baseline(options);
+  } catch (const std::exception& error) {
+    leave_error(options, error.what());
+    throw;
+  }
 }
 
 }  // namespace
