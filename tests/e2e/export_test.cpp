@@ -115,12 +115,12 @@ TEST_CASE("report: seeds of a series differ, and learn") {
   REQUIRE(here.run("report a same timed -o twice.html").code == 0);
   CHECK(series_of(here / "twice.html") == std::vector<std::string>{"a", "same", "timed"});
   CHECK_THAT(read_file(here / "twice.html"), Contains("that all runs that learn reach"));
-  // A sweep's points are called by what varies, less the seed.
+  // A sweep's points are called by what varies, less the seed, and stand in its order.
   REQUIRE(here.run("sweep " + tiny_scenario() +
-                   " --seeds 3,4 --vary stop.rounds=1,2 --out swept --quiet")
+                   " --seeds 3,4 --vary stop.rounds=2,1 --out swept --quiet")
               .code == 0);
   REQUIRE(here.run("report swept -o swept.html").code == 0);
-  CHECK(series_of(here / "swept.html") == std::vector<std::string>{"rounds=1", "rounds=2"});
+  CHECK(series_of(here / "swept.html") == std::vector<std::string>{"rounds=2", "rounds=1"});
   // Its folder stands for its points elsewhere too.
   const Ran compared = here.run("compare swept");
   CHECK(compared.code == 0);

@@ -3,10 +3,30 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
+#include <map>
+#include <utility>
 
 #include "models/common/error.h"
 
 namespace fedclock::tools {
+
+namespace {
+
+// Places of a sweep's points in its table, by their names, which hold commas but no quotation
+// marks; empty where there is no table.
+std::map<std::string, size_t> places_in_sweep(const std::filesystem::path& folder) {
+  std::map<std::string, size_t> places;
+  std::ifstream table(folder / "sweep.csv");
+  for (std::string line; std::getline(table, line);) {
+    const bool quoted = line.starts_with('"');
+    const std::string name = line.substr(quoted, line.find(quoted ? '"' : ',', 1) - quoted);
+    places.emplace(name, places.size());
+  }
+  return places;
+}
+
+}  // namespace
 
 std::vector<ResultFolder> results_in(const std::filesystem::path& folder) {
   std::vector<ResultFolder> found;
@@ -17,7 +37,11 @@ std::vector<ResultFolder> results_in(const std::filesystem::path& folder) {
     const std::filesystem::path one = entry->path().parent_path();
     found.push_back({one, std::filesystem::relative(one, folder).generic_string()});
   }
-  std::ranges::sort(found, {}, &ResultFolder::name);
+  const std::map<std::string, size_t> places = places_in_sweep(folder);
+  std::ranges::sort(found, {}, [&](const ResultFolder& one) {
+    const auto place = places.find(one.name);
+    return std::pair(place == places.end() ? places.size() : place->second, one.name);
+  });
   if (!found.empty() && !error) return found;
   throw InputError(
       fmt::format("{}: {}: give the --out folder of a finished run, of a sweep or of a suite",

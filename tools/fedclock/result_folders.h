@@ -15,8 +15,8 @@ struct ResultFolder {
   std::string name;
 };
 
-// All results in a folder, or that one, in the order of their names. InputError where there is
-// none.
+// All results in a folder, or that one, in the order of a sweep's points where it is one's, else of
+// their names. InputError where there is none.
 std::vector<ResultFolder> results_in(const std::filesystem::path& folder);
 
 }  // namespace fedclock::tools
