@@ -285,9 +285,10 @@ v1::BaselineRun baseline_of(const NamedResult& run) {
   return kept;
 }
 
-std::vector<CheckedRun> check(const v1::Baseline& baseline, const std::vector<NamedResult>& runs) {
-  std::map<std::string, const NamedResult*> results;
-  for (const NamedResult& run : runs) results[run.name] = &run;
+std::vector<CheckedRun> check(const v1::Baseline& baseline,
+                              const std::vector<v1::BaselineRun>& runs) {
+  std::map<std::string, const v1::BaselineRun*> results;
+  for (const v1::BaselineRun& run : runs) results[run.name()] = &run;
   std::vector<CheckedRun> checked;
   std::set<std::string> known;
   for (const v1::BaselineRun& kept : baseline.runs()) {
@@ -297,12 +298,12 @@ std::vector<CheckedRun> check(const v1::Baseline& baseline, const std::vector<Na
     if (found == results.end()) {
       one.moved.emplace_back("missing: there is no such result");
     } else {
-      one.moved = compare(kept, baseline_of(*found->second), baseline.native_tolerance());
+      one.moved = compare(kept, *found->second, baseline.native_tolerance());
     }
   }
-  for (const NamedResult& run : runs) {
-    if (known.contains(run.name)) continue;
-    checked.push_back({run.name, {"new: the baseline does not have it; --update adds it"}});
+  for (const v1::BaselineRun& run : runs) {
+    if (known.contains(run.name())) continue;
+    checked.push_back({run.name(), {"new: the baseline does not have it; --update adds it"}});
   }
   return checked;
 }

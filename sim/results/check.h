@@ -31,7 +31,8 @@ struct CheckedRun {
 };
 
 // A run for each of the baseline's, in its order, and for each result that it does not know.
-std::vector<CheckedRun> check(const v1::Baseline& baseline, const std::vector<NamedResult>& runs);
+std::vector<CheckedRun> check(const v1::Baseline& baseline,
+                              const std::vector<v1::BaselineRun>& runs);
 
 bool anything_moved(const std::vector<CheckedRun>& runs);
 

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <limits>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -13,6 +12,7 @@
 
 #include "models/common/error.h"
 #include "sim/results/exports.h"
+#include "sim/results/json_text.h"
 #include "sim/results/why.h"
 
 namespace fedclock::results {
@@ -21,11 +21,6 @@ namespace {
 
 using v1::Event;
 using Json = nlohmann::ordered_json;
-
-// With the quotes around it. Text that is no UTF-8 must not end the export.
-std::string dumped(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 // Whole nanoseconds: sums and differences are exact, and rounding keeps the order of dates.
 int64_t in_ns(double seconds) {
@@ -81,8 +76,9 @@ class Trace {
     for (const v1::Round& round : result_.rounds()) add_counters(round);
     std::stable_sort(dated_.begin(), dated_.end(),
                      [](const Dated& a, const Dated& b) { return a.ns < b.ns; });
-    std::string text = fmt::format(
-        "{{\"displayTimeUnit\":\"ms\",\"otherData\":{},\"traceEvents\":[\n", dumped(which_run()));
+    std::string text =
+        fmt::format("{{\"displayTimeUnit\":\"ms\",\"otherData\":{},\"traceEvents\":[\n",
+                    json_text(which_run()));
     text += names_;
     for (const Dated& one : dated_) text += one.line;
     text.resize(text.size() - 2);  // the last line's comma; there is a line, the server's name
@@ -123,7 +119,7 @@ class Trace {
 
   void name(const char* kind, int pid, int tid, int number, const std::string& text) {
     for (const std::string& meta :
-         {fmt::format("\"{}_name\",\"args\":{{\"name\":{}}}", kind, dumped(text)),
+         {fmt::format("\"{}_name\",\"args\":{{\"name\":{}}}", kind, json_text(text)),
           fmt::format("\"{}_sort_index\",\"args\":{{\"sort_index\":{}}}", kind, number)}) {
       names_ +=
           fmt::format("{{\"ph\":\"M\",\"pid\":{},\"tid\":{},\"name\":{}}},\n", pid, tid, meta);

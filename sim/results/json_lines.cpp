@@ -5,12 +5,12 @@
 #include <cctype>
 #include <cmath>
 #include <initializer_list>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <vector>
 
 #include "models/common/error.h"
 #include "sim/results/exports.h"
+#include "sim/results/json_text.h"
 
 namespace fedclock::results {
 
@@ -72,10 +72,7 @@ void add_fields(const Message& from, std::initializer_list<std::string_view> wit
   }
 }
 
-// What is not finite becomes null; text that is no UTF-8 keeps its place in the file.
-std::string line(const Json& object) {
-  return object.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-}
+std::string line(const Json& object) { return json_text(object) + "\n"; }
 
 struct Dated {
   double date_s = 0;

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "sim/results/compare.h"
 #include "sim/results/files.h"
+#include "sim/results/json_text.h"
 #include "sim/results/totals.h"
 #include "sim/results/why.h"
 
@@ -20,23 +20,6 @@ using Json = nlohmann::ordered_json;
 template <class Value>
 Json optional(bool known, Value value) {
   return known ? Json(value) : Json(nullptr);
-}
-
-Json clients_of(const v1::Result& result) {
-  Json columns = {{"device", Json::array()},
-                  {"trainRows", Json::array()},
-                  {"testRows", Json::array()},
-                  {"classRows", Json::array()},
-                  {"offS", Json::array()}};
-  for (const v1::ClientSummary& client : result.clients()) {
-    columns["device"].push_back(client.device());
-    columns["trainRows"].push_back(client.train_rows());
-    columns["testRows"].push_back(client.test_rows());
-    columns["classRows"].push_back(
-        std::vector<int32_t>(client.class_rows().begin(), client.class_rows().end()));
-    columns["offS"].push_back(client.off_s());
-  }
-  return columns;
 }
 
 // Columns by name; a row adds a value to each.
@@ -54,6 +37,16 @@ class Table {
  private:
   Json columns_ = Json::object();
 };
+
+Json clients_of(const v1::Result& result) {
+  Table table({"device", "trainRows", "testRows", "classRows", "offS"});
+  for (const v1::ClientSummary& client : result.clients()) {
+    table.add({client.device(), client.train_rows(), client.test_rows(),
+               std::vector<int32_t>(client.class_rows().begin(), client.class_rows().end()),
+               client.off_s()});
+  }
+  return table.take();
+}
 
 Json rounds_of(const v1::Result& result) {
   Table table({"round", "startS", "endS", "accuracy", "loss", "trainLoss", "clientAccuracy",
@@ -192,8 +185,7 @@ std::string report_data(const std::vector<ReportRun>& runs, const std::string& v
   for (const ReportRun& run : runs) data["runs"].push_back(run_of(run));
   data["series"] = series_of(runs);
   data["target"] = target_of(runs, target);
-  // Bytes that are no UTF-8 (of a file's names) are replaced.
-  return data.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(data);
 }
 
 }  // namespace fedclock::results

@@ -66,6 +66,21 @@ TEST_CASE("export: what cannot be exported is refused") {
   CHECK_THAT(none.err, Contains("there is no adapter"));
 }
 
+// What a page draws.
+nlohmann::json data_of(const std::string& page) {
+  const std::string begin = "<script>window.FEDCLOCK = ";
+  const size_t at = page.find(begin) + begin.size();
+  return nlohmann::json::parse(page.substr(at, page.find(";</script>", at) - at));
+}
+
+// The labels of a page's series.
+std::vector<std::string> series_of(const std::filesystem::path& page) {
+  std::vector<std::string> labels;
+  const nlohmann::json data = data_of(read_file(page));
+  for (const auto& one : data.at("series")) labels.push_back(one.at("label"));
+  return labels;
+}
+
 TEST_CASE("report: a page with its data, and nothing from elsewhere") {
   const Workplace& here = tiny_run();
   REQUIRE(here.run("run " + tiny_scenario() + " --out other/seed-4 --set seed=4 --quiet").code ==
@@ -78,9 +93,7 @@ TEST_CASE("report: a page with its data, and nothing from elsewhere") {
   for (const char* elsewhere : {"src=\"http", "href=\"http", "@import", "url(http"}) {
     CHECK_THAT(page, !Contains(elsewhere));
   }
-  const std::string begin = "<script>window.FEDCLOCK = ";
-  const size_t at = page.find(begin) + begin.size();
-  const auto data = nlohmann::json::parse(page.substr(at, page.find(";</script>", at) - at));
+  const nlohmann::json data = data_of(page);
   REQUIRE(data.at("runs").size() == 2);
   const auto& run = data.at("runs").at(0);
   const v1::Result result = results::read_result(here / "a");
@@ -95,16 +108,6 @@ TEST_CASE("report: a page with its data, and nothing from elsewhere") {
   CHECK(here.run("report nowhere").code == 2);
   CHECK(here.run("report a --target nan").code == 2);
   CHECK(here.run("compare a --target nan").code == 2);
-}
-
-// The labels of a page's series.
-std::vector<std::string> series_of(const std::filesystem::path& page) {
-  const std::string text = read_file(page), begin = "<script>window.FEDCLOCK = ";
-  const size_t at = text.find(begin) + begin.size();
-  const auto data = nlohmann::json::parse(text.substr(at, text.find(";</script>", at) - at));
-  std::vector<std::string> labels;
-  for (const auto& one : data.at("series")) labels.push_back(one.at("label"));
-  return labels;
 }
 
 TEST_CASE("report: seeds of a series differ, and learn") {

@@ -71,20 +71,20 @@ fs::path run_suite(const CheckOptions& options) {
   throw std::runtime_error(text);
 }
 
-std::vector<results::NamedResult> read_all(const fs::path& folder) {
-  std::vector<results::NamedResult> runs;
+std::vector<v1::BaselineRun> read_all(const fs::path& folder) {
+  std::vector<v1::BaselineRun> runs;
   for (const ResultFolder& one : results_in(folder)) {
-    runs.push_back({one.name, results::read_result(one.path),
-                    results::adapter_files_in(one.path / "final_adapter")});
+    runs.push_back(results::baseline_of({one.name, results::read_result(one.path),
+                                         results::adapter_files_in(one.path / "final_adapter")}));
   }
   return runs;
 }
 
-void write_baseline(const CheckOptions& options, const std::vector<results::NamedResult>& runs,
+void write_baseline(const CheckOptions& options, const std::vector<v1::BaselineRun>& runs,
                     const v1::Baseline& before) {
   v1::Baseline baseline;
   if (before.has_native_tolerance()) baseline.set_native_tolerance(before.native_tolerance());
-  for (const results::NamedResult& run : runs) *baseline.add_runs() = results::baseline_of(run);
+  for (const v1::BaselineRun& run : runs) *baseline.add_runs() = run;
   results::write_file(options.baseline, results::baseline_text(baseline));
   fmt::print("{}: {} run{} written\n", options.baseline, runs.size(), runs.size() == 1 ? "" : "s");
 }
@@ -127,7 +127,7 @@ void compare_with_baseline(const CheckOptions& options) {
   refuse_useless_options(options, is_folder);
   const v1::Baseline baseline = baseline_before(options);
   const fs::path folder = is_folder ? fs::path(options.path) : run_suite(options);
-  const std::vector<results::NamedResult> runs = read_all(folder);
+  const std::vector<v1::BaselineRun> runs = read_all(folder);
   const std::vector<results::CheckedRun> checked = results::check(baseline, runs);
   if (baseline.runs_size() > 0 || !options.update) print_checked(checked);
   if (!options.junit.empty()) results::write_file(options.junit, results::junit_xml(checked));

@@ -27,7 +27,7 @@ std::string environment(const char* name) {
 
 // The command of this name in another one, or nullptr.
 const CLI::App* part_of(const CLI::App& command, const std::string& name) {
-  for (const CLI::App* part : command.get_subcommands([](const CLI::App*) { return true; })) {
+  for (const CLI::App* part : command.get_subcommands({})) {
     if (part->get_name() == name) return part;
   }
   return nullptr;
@@ -48,8 +48,7 @@ void add_help(CLI::App& program) {
       command = part;
       name += " " + word;
     }
-    const bool whole = command == &program ||
-                       !command->get_subcommands([](const CLI::App*) { return true; }).empty();
+    const bool whole = command == &program || !command->get_subcommands({}).empty();
     fmt::print("{}",
                formatter->make_help(command, name,
                                     whole ? CLI::AppFormatMode::All : CLI::AppFormatMode::Normal));

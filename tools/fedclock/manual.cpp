@@ -22,7 +22,7 @@ constexpr std::pair<const char*, const char*> kEnvironment[] = {
 // Commands that people are told of.
 std::vector<const CLI::App*> commands_of(const CLI::App& program) {
   std::vector<const CLI::App*> all;
-  for (const CLI::App* command : program.get_subcommands([](const CLI::App*) { return true; })) {
+  for (const CLI::App* command : program.get_subcommands({})) {
     if (!command->get_name().empty()) all.push_back(command);
   }
   return all;

@@ -3,26 +3,25 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <utility>
 
 #include "models/common/error.h"
+#include "models/data/text_file.h"
 
 namespace fedclock::tools {
 
 namespace {
 
-// Places of a sweep's points in its table, by their names, which hold commas but no quotation
-// marks; empty where there is no table.
+// Places of a sweep's points in its table, by their names; empty where there is no table.
 std::map<std::string, size_t> places_in_sweep(const std::filesystem::path& folder) {
   std::map<std::string, size_t> places;
-  std::ifstream table(folder / "sweep.csv");
-  for (std::string line; std::getline(table, line);) {
-    const bool quoted = line.starts_with('"');
-    const std::string name = line.substr(quoted, line.find(quoted ? '"' : ',', 1) - quoted);
-    places.emplace(name, places.size());
-  }
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(folder / "sweep.csv", ignored)) return places;
+  data::for_each_csv_record(data::read_text_file(folder / "sweep.csv"),
+                            [&](const std::vector<std::string>& fields, int64_t) {
+                              places.emplace(fields.front(), places.size());
+                            });
   return places;
 }
 

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <ctime>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
 
@@ -15,6 +14,7 @@
 #include "sim/results/compare.h"
 #include "sim/results/exports.h"
 #include "sim/results/files.h"
+#include "sim/results/json_text.h"
 #include "sim/scenario/methods.h"
 #include "tools/fedclock/commands.h"
 #include "tools/fedclock/interrupt.h"
@@ -220,8 +220,7 @@ void run(const RunOptions& options, char** argv) {
                                         {"out", out.string()},
                                         {"run_digest", results::run_digest(result).hex()},
                                         {"stop_reason", result.stop_reason()}};
-    print_line_at_once(end.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
-                       "\n");
+    print_line_at_once(results::json_text(end) + "\n");
     return;
   }
   print_summary(loaded.scenario, result, out);

@@ -39,7 +39,7 @@ v1::Baseline kept() {
 }
 
 std::vector<std::string> moved(const v1::Result& result, const v1::Baseline& baseline = kept()) {
-  const std::vector<CheckedRun> checked = check(baseline, {{"a", result}});
+  const std::vector<CheckedRun> checked = check(baseline, {baseline_of({"a", result})});
   REQUIRE(checked.size() == 1);
   CHECK(checked[0].name == "a");
   CHECK(anything_moved(checked) == !checked[0].moved.empty());
@@ -109,7 +109,7 @@ TEST_CASE("check: rounds and runs that are missing or new") {
   result = example();
   result.add_rounds()->set_round(4);
   CHECK(moved(result).front() == "new: round 4");
-  const std::vector<CheckedRun> checked = check(kept(), {{"b", example()}});
+  const std::vector<CheckedRun> checked = check(kept(), {baseline_of({"b", example()})});
   REQUIRE(checked.size() == 2);
   CHECK(checked[0].moved == std::vector<std::string>{"missing: there is no such result"});
   CHECK_THAT(checked[1].moved.front(), Contains("--update"));
